@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The engine seam, consumer side: who executes guest code.
+ *
+ * An engine belongs to one VM. It executes A64 code of EL1 and EL0 out of an address space and
+ * calls its client (the machine) for what lies outside the CPU: SMCCC calls, and the system
+ * registers of the GIC CPU interface and the generic timer where the engine has none of its own.
+ *
+ * Threads: every vCPU has a host thread, made by pv_engine_start(). Client callbacks run on the
+ * thread of the vCPU they name, and may call any function here except pv_engine_destroy,
+ * pv_engine_pause and pv_vcpu_get/set_state. All functions may be called from any thread unless
+ * they say otherwise.
+ */
+#ifndef PV_ENGINE_ENGINE_H
+#define PV_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pv_address_space;
+struct pv_engine;
+struct pv_engine_ops;
+struct pv_error;
+struct pv_vcpu;
+
+#define PV_MAX_VCPUS 64u
+
+/*
+ * A system register's encoding as MRS and MSR carry it: op0, op1, CRn, CRm, op2 (Arm ARM C5.1.2).
+ */
+#define PV_SYSREG(op0, op1, crn, crm, op2)                                                         \
+    ((uint32_t)(op0) << 14 | (uint32_t)(op1) << 11 | (uint32_t)(crn) << 7 | (uint32_t)(crm) << 3 | \
+     (uint32_t)(op2))
+
+/* Interrupt inputs of a vCPU. */
+enum pv_vcpu_line {
+    PV_LINE_IRQ,
+    PV_LINE_FIQ,
+};
+
+/* The machine as an engine sees it. */
+struct pv_engine_client {
+    /*
+     * HVC #0 or SMC #0 executed at EL1. x[0..17] are the guest's X0 to X17, changed in place.
+     */
+    void (*smccc)(void *opaque, unsigned vcpu, bool smc, uint64_t x[18]);
+    /*
+     * ICC_*_EL1 and CNT{P,V}_{CTL,CVAL,TVAL}_EL0, CNT{PCT,VCT}_EL0 (and what else the client
+     * knows). `el` is the exception level of the access, after the engine has done the checks of
+     * CNTKCTL_EL1. Returns false when the register is not the client's: UNDEFINED.
+     */
+    bool (*sysreg_read)(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t *value);
+    bool (*sysreg_write)(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t value);
+    /* The engine cannot go on; the VM should stop. The message is a person's. Any vCPU's thread. */
+    void (*fatal)(void *opaque, unsigned vcpu, const char *message);
+};
+
+struct pv_engine_config {
+    struct pv_address_space *as;
+    unsigned vcpus; /* 1 to PV_MAX_VCPUS */
+    const struct pv_engine_client *client;
+    void *client_opaque;
+    const uint64_t *mpidr; /* Aff3..Aff0 of each vCPU, `vcpus` of them; copied */
+};
+
+/* ---- Choosing ---- */
+
+/* Every engine built in, best first for this host. NULL-terminated. */
+const struct pv_engine_ops *const *pv_engine_list(void);
+const struct pv_engine_ops *pv_engine_find(const char *name);
+const char *pv_engine_name(const struct pv_engine_ops *ops);
+const char *pv_engine_description(const struct pv_engine_ops *ops);
+
+/* 0 when usable here; otherwise the error says why not, and the remedy. */
+int pv_engine_probe(const struct pv_engine_ops *ops, struct pv_error **err);
+
+/* The first usable engine of the list that is meant for users (not fake); NULL when none is. */
+const struct pv_engine_ops *pv_engine_default(void);
+
+/* ---- Life ---- */
+
+/* Copies the config; the address space must outlive the engine. */
+int pv_engine_create(struct pv_engine **out, const struct pv_engine_ops *ops,
+                     const struct pv_engine_config *config, struct pv_error **err);
+
+/* Makes the vCPU threads. Every vCPU is powered off until pv_vcpu_power_on(). */
+int pv_engine_start(struct pv_engine *engine, struct pv_error **err);
+
+/* Stops and joins the vCPU threads (not from one of them), frees everything. NULL is fine. */
+void pv_engine_destroy(struct pv_engine *engine);
+
+/*
+ * Stops every vCPU between two instructions and waits until none executes; pauses nest. Not from a
+ * vCPU's thread.
+ */
+void pv_engine_pause(struct pv_engine *engine);
+void pv_engine_resume(struct pv_engine *engine);
+
+unsigned pv_engine_vcpu_count(const struct pv_engine *engine);
+struct pv_vcpu *pv_engine_vcpu(struct pv_engine *engine, unsigned index);
+
+/* ---- vCPUs ---- */
+
+/*
+ * PSCI CPU_ON: resets the vCPU to EL1h with MMU and caches off, DAIF masked, PC = entry,
+ * X0 = context, and lets it run. -EALREADY when it is on (or on its way).
+ */
+int pv_vcpu_power_on(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context);
+
+/* PSCI CPU_OFF. From a client callback on the vCPU's own thread it takes effect on return. */
+void pv_vcpu_power_off(struct pv_vcpu *vcpu);
+bool pv_vcpu_is_on(const struct pv_vcpu *vcpu);
+
+/* Drives an interrupt input; wakes the vCPU from WFI and makes a running one look soon. */
+void pv_vcpu_set_line(struct pv_vcpu *vcpu, enum pv_vcpu_line line, bool level);
+
+/* The general state, for tests, debuggers and snapshots; only while paused or powered off. */
+struct pv_vcpu_state {
+    uint64_t x[31];
+    uint64_t sp_el0, sp_el1;
+    uint64_t pc;
+    uint64_t pstate;   /* in SPSR_EL1's layout */
+    uint64_t v[32][2]; /* [0] is bits 63:0 */
+    uint32_t fpcr, fpsr;
+};
+int pv_vcpu_get_state(struct pv_vcpu *vcpu, struct pv_vcpu_state *state);
+int pv_vcpu_set_state(struct pv_vcpu *vcpu, const struct pv_vcpu_state *state);
+
+/* One EL1 system register of the engine's own; -ENOENT when it has none of that encoding. */
+int pv_vcpu_get_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value);
+int pv_vcpu_set_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value);
+
+/* Counters since power-on, for --stats and tests. */
+struct pv_vcpu_stats {
+    uint64_t instructions; /* 0 when the engine does not count */
+    uint64_t mmio_exits;
+    uint64_t wfi_waits;
+    uint64_t interrupts;
+};
+void pv_vcpu_get_stats(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *stats);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PCI Express functions and the bus they sit on: configuration space, BARs, MSI-X, INTx
+ * (PCI Express Base 5.0, PCI Local Bus 3.0). The bus is reached through ECAM; machine/ decides
+ * where ECAM, the windows and the interrupt wires are.
+ */
+#ifndef PV_PCI_PCI_H
+#define PV_PCI_PCI_H
+
+#include "base/irq.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pv_address_space;
+struct pv_error;
+struct pv_mmio_ops;
+struct pv_pci_bus;
+struct pv_pci_function;
+
+struct pv_pci_bus_config {
+    struct pv_address_space *as;
+    uint64_t ecam_base, ecam_size;   /* 1 MiB a bus */
+    uint64_t mem32_base, mem32_size; /* window for 32-bit BARs */
+    uint64_t mem64_base, mem64_size; /* window for 64-bit BARs; size 0: none */
+    struct pv_irq intx[4];           /* wire of slot s, pin p (1..4): intx[(s + p - 1) % 4] */
+    struct pv_msi_target msi;        /* device_id is the requester ID: bus << 8 | devfn */
+};
+
+int pv_pci_bus_create(struct pv_pci_bus **out, const struct pv_pci_bus_config *config,
+                      struct pv_error **err);
+/* Also destroys the functions still plugged in. */
+void pv_pci_bus_destroy(struct pv_pci_bus *bus);
+
+struct pv_pci_function_config {
+    uint16_t vendor, device, subsystem_vendor, subsystem;
+    uint32_t class_code; /* 24 bits */
+    uint8_t revision;
+    unsigned msix_vectors; /* 0: no MSI-X; the table and PBA take BAR `msix_bar` */
+    unsigned msix_bar;
+    bool intx;
+};
+
+struct pv_pci_function_ops {
+    const char *name;
+    /* Secondary effects of config writes beyond what the core does. May be NULL. */
+    void (*config_written)(void *opaque, unsigned offset, unsigned size);
+    void (*reset)(void *opaque);
+    void (*destroy)(void *opaque);
+};
+
+/* Plugs a function into the first free slot (slot < 0) or the given one, function 0 of bus 0. */
+int pv_pci_function_create(struct pv_pci_function **out, struct pv_pci_bus *bus, int slot,
+                           const struct pv_pci_function_config *config,
+                           const struct pv_pci_function_ops *ops, void *opaque,
+                           struct pv_error **err);
+void pv_pci_function_destroy(struct pv_pci_function *function);
+
+/* A memory BAR backed by MMIO handlers. Size is a power of two; before the guest runs. */
+int pv_pci_add_bar(struct pv_pci_function *function, unsigned bar, uint64_t size, bool is64,
+                   bool prefetchable, const struct pv_mmio_ops *ops, void *opaque,
+                   struct pv_error **err);
+
+/* Where the guest put a BAR, or UINT64_MAX while it is not decoded. */
+uint64_t pv_pci_bar_address(const struct pv_pci_function *function, unsigned bar);
+
+/* Appends a capability of `size` bytes (with its two-byte header) and returns its offset. */
+int pv_pci_add_capability(struct pv_pci_function *function, uint8_t id, const void *body,
+                          size_t size, struct pv_error **err);
+
+/* Config space, for capabilities whose fields the owner keeps. */
+uint8_t *pv_pci_config(struct pv_pci_function *function);
+
+/* Sends an MSI-X vector (or marks it pending while masked). False when MSI-X is off. */
+bool pv_pci_msix_notify(struct pv_pci_function *function, unsigned vector);
+bool pv_pci_msix_enabled(const struct pv_pci_function *function);
+
+/* Drives INTA#; follows Command.InterruptDisable and the status bit. */
+void pv_pci_set_intx(struct pv_pci_function *function, bool level);
+
+#endif
