@@ -33,6 +33,9 @@ int pv_pci_bus_create(struct pv_pci_bus **out, const struct pv_pci_bus_config *c
 /* Also destroys the functions still plugged in. */
 void pv_pci_bus_destroy(struct pv_pci_bus *bus);
 
+/* As a machine reset does: configuration registers and devices go back to their initial state. */
+void pv_pci_bus_reset(struct pv_pci_bus *bus);
+
 struct pv_pci_function_config {
     uint16_t vendor, device, subsystem_vendor, subsystem;
     uint32_t class_code; /* 24 bits */
@@ -44,7 +47,11 @@ struct pv_pci_function_config {
 
 struct pv_pci_function_ops {
     const char *name;
-    /* Secondary effects of config writes beyond what the core does. May be NULL. */
+    /*
+     * Secondary effects of config writes beyond what the core does, and a chance to fill in bytes
+     * that are about to be read. Called without any PCI lock. May be NULL.
+     */
+    void (*config_read)(void *opaque, unsigned offset, unsigned size);
     void (*config_written)(void *opaque, unsigned offset, unsigned size);
     void (*reset)(void *opaque);
     void (*destroy)(void *opaque);
