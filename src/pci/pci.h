@@ -76,8 +76,16 @@ uint64_t pv_pci_bar_address(const struct pv_pci_function *function, unsigned bar
 int pv_pci_add_capability(struct pv_pci_function *function, uint8_t id, const void *body,
                           size_t size, struct pv_error **err);
 
-/* Config space, for capabilities whose fields the owner keeps. */
+/* Config space, for capabilities whose fields the owner keeps; before the guest runs. */
 uint8_t *pv_pci_config(struct pv_pci_function *function);
+
+/* The same from callbacks while the guest runs: 1 to 8 bytes inside the 4 KiB, under the lock. */
+uint64_t pv_pci_config_load(struct pv_pci_function *function, unsigned offset, unsigned size);
+void pv_pci_config_store(struct pv_pci_function *function, unsigned offset, unsigned size,
+                         uint64_t value);
+
+/* Lets the guest write [offset, offset + size). Before the guest runs. */
+void pv_pci_set_writable(struct pv_pci_function *function, unsigned offset, unsigned size);
 
 /* Sends an MSI-X vector (or marks it pending while masked). False when MSI-X is off. */
 bool pv_pci_msix_notify(struct pv_pci_function *function, unsigned vector);
