@@ -35,6 +35,7 @@ struct pv_block_request {
     void (*done)(struct pv_block_request *request, int result);
     void *opaque;
     struct pv_block_request *next; /* the block layer's while the request is under way */
+    int result;                    /* likewise */
 };
 
 struct pv_block_options {
