@@ -53,6 +53,7 @@ struct pv_engine_private {
 };
 
 static const struct pv_engine_ops *const engines[] = {
+    &pv_engine_interp,
     &pv_engine_fake,
     NULL,
 };
