@@ -65,8 +65,7 @@ static bool is_stale(const struct sockaddr_un *address)
     if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
         return false;
     PV_CLEANUP_FD int probe = socket(AF_UNIX, SOCK_STREAM, 0);
-    return probe >= 0 &&
-           connect(probe, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+    return probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
            errno == ECONNREFUSED;
 }
 

@@ -18,7 +18,8 @@ enum pv_vm_end {
     PV_VM_KILLED,      /* by pv_vm_kill() */
 };
 
-/* What happens in a VM that its owner may want to know. All on the loop's thread; any may be NULL. */
+/* What happens in a VM that its owner may want to know. All on the loop's thread; any may be NULL.
+ */
 struct pv_vm_events {
     /* The escape key on the stdio console. */
     void (*console_escape)(void *opaque);
