@@ -191,10 +191,10 @@ static int add_buffer(struct walk *walk, const struct pv_virtq_desc *desc)
         return -EINVAL;
     }
     while (left) {
-        struct pv_region_info region;
         size_t part = left;
-        void *host = NULL;
-        if (pv_as_find(dev->as, address, &region)) {
+        void *host = pv_as_host(dev->as, address, part, write);
+        struct pv_region_info region;
+        if (!host && pv_as_find(dev->as, address, &region)) {
             part = (size_t)PV_MIN((uint64_t)left, region.address + region.size - address);
             host = pv_as_host(dev->as, address, part, write);
         }
