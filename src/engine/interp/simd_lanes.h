@@ -27,7 +27,7 @@
 #ifndef PV_ENGINE_INTERP_SIMD_LANES_H
 #define PV_ENGINE_INTERP_SIMD_LANES_H
 
-#include "engine/interp/cpu.h"
+#include "engine/interp/handlers.h"
 
 #include <string.h>
 
