@@ -89,6 +89,7 @@ class Archive:
         if not main:
             raise BuildError("the host's apt has no Debian source to take the mirror's address "
                              "from; name one with --mirror URI")
+        self.main, self.security = main, security
         if not KEYRING.exists():
             raise BuildError(f"{KEYRING} is missing; install debian-archive-keyring")
         for folder in ("lists/partial", "cache/archives/partial", "parts"):
@@ -109,7 +110,7 @@ class Archive:
             f'Dir::Etc::Parts "{self.base}/parts";',
             f'Dir::Etc::SourceList "{self.base}/sources.list";',
             f'Dir::Etc::SourceParts "{self.base}/parts";',
-            f'Dir::Etc::Preferences "/dev/null";',
+            'Dir::Etc::Preferences "/dev/null";',
             f'Dir::Etc::PreferencesParts "{self.base}/parts";',
             f'Dir::State "{self.base}";',
             f'Dir::State::Lists "{self.base}/lists";',

@@ -76,6 +76,8 @@ def parser():
     image.add_argument("--package", action="append", default=[], metavar="NAME",
                        help="add a package; may be repeated")
     image.add_argument("--size", type=parse_size, default=4 << 30, help="disk size (default: 4G)")
+    image.add_argument("--authorized-key", metavar="FILE",
+                       help="public key that may log in as root over ssh")
     image.add_argument("--force", action="store_true", help="replace an image of that name")
     image.add_argument("--vmm", default=os.environ.get("PEARVISOR_PROGRAM", "pearvisor"),
                        help="the pearvisor program that runs the second stage")
