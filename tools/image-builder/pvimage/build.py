@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Puts the steps of an image build in order."""
 
+import hashlib
 import json
 import os
 import re
@@ -177,7 +178,6 @@ def check_filesystem(disk):
 
 
 def manifest(args, archive, kernel, packages, name, folder, epoch):
-    import hashlib
     digest = {f: hashlib.sha256((folder / f).read_bytes()).hexdigest()
               for f in ("vmlinuz", "initrd.img")}
     return {

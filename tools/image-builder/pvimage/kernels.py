@@ -3,7 +3,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -59,9 +58,9 @@ def fetch_guest_kernel(archive, cache, say):
     guest-kernels/debian-N and returns that folder. Nothing is done when it is up to date.
     """
     folder = cache / "guest-kernels" / f"debian-{archive.release}"
-    version = f"{archive.kernel_package()}"
+    version = archive.kernel_package()
     stamp = folder / "kernel.json"
-    recipe = {"kernel": version, "recipe": initramfs.TEST_INIT + initramfs.ROOT_INIT}
+    recipe = {"kernel": version, "scripts": initramfs.TEST_INIT + initramfs.ROOT_INIT}
     if stamp.exists() and json.loads(stamp.read_text()) == recipe:
         return folder
     say(f"fetching {version}")

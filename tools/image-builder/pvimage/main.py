@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from . import BuildError, build, kernels
+from . import BuildError, build, kernels, library
 from .archive import SUITES, Archive
 
 
@@ -85,6 +85,12 @@ def parser():
                        help="development: another VM command; {kernel}, {initrd}, {append} and "
                             "{disk} are filled in")
 
+    sub.add_parser("list", prog="pearvisor image list", help="list the images of the library")
+    for verb, text in (("inspect", "print what an image is made of, as JSON"),
+                       ("remove", "remove an image and its disk")):
+        command = sub.add_parser(verb, prog=f"pearvisor image {verb}", help=text)
+        command.add_argument("name", type=parse_name, metavar="NAME")
+
     kernel = sub.add_parser("guest-kernel", help="fetch a stock kernel and its boot test; "
                                                  "prints the folder they are in")
     common(kernel)
@@ -113,6 +119,12 @@ def main(argv):
     args = parser().parse_args(argv)
     say = build.Progress()
     try:
+        if args.command == "list":
+            library.show_list(home_folder())
+            return 0
+        if args.command in ("inspect", "remove"):
+            getattr(library, args.command)(home_folder(), args.name)
+            return 0
         require_programs()
         become_root()
         archive = Archive(args.image, cache_folder(), args.mirror, args.offline)

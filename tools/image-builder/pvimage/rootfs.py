@@ -8,6 +8,7 @@ No maintainer script runs here; the guest runs preinst and postinst (setup.py). 
 deb-control(5), deb-triggers(5) and dpkg's doc/triggers.txt define the formats.
 """
 
+import hashlib
 import io
 import subprocess
 import tarfile
@@ -92,7 +93,6 @@ class Rootfs:
         self.status.append(text)
 
     def _md5(self, path):
-        import hashlib
         target = self.tree / path[1:]
         if not target.is_file():
             return None
