@@ -9,6 +9,7 @@ that a cache damaged since then is noticed.
 """
 
 import email.utils
+import fcntl
 import hashlib
 import os
 import re
@@ -95,6 +96,9 @@ class Archive:
         for folder in ("lists/partial", "cache/archives/partial", "parts"):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
         (self.base / "status").touch()
+        # Held until this process ends: apt's own locks make a second builder fail, this one waits.
+        self._lock = open(self.base / "builder.lock", "w", encoding="ascii")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         sources = [f"deb [signed-by={KEYRING}] {main} {self.suite} main",
                    f"deb [signed-by={KEYRING}] {main} {self.suite}-updates main"]
         if security:

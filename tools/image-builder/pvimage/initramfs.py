@@ -181,6 +181,9 @@ for word in $(option pv.run | tr ',' ' '); do
     case $word in
     shell) setsid cttyhack sh ;;
     reboot) echo PEARVISOR-TEST-END; reboot -f ;;
+    listen)
+        echo PEARVISOR-LISTENING
+        echo PEARVISOR-FORWARD-OK | nc -l -p 7777 ;;
     hang) echo PEARVISOR-TEST-END; while :; do sleep 1000; done ;;
     diskwrite)
         dd if=/dev/urandom of=/tmp.bin bs=64k count=64 2>/dev/null

@@ -53,10 +53,10 @@ def remove(home, name):
     """Removes an image, unless a virtual machine has its disk locked."""
     read_manifest(home, name)
     folder = home / "images" / name
-    with open(folder / "disk.img", "rb") as disk:
+    with open(folder / "disk.img", "r+b") as disk:
         try:
-            fcntl.flock(disk, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(disk, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             raise BuildError(f"image '{name}' is in use by a virtual machine") from None
         doomed = folder.with_name(f".{name}.removed")
         folder.rename(doomed)
