@@ -165,6 +165,7 @@ def run_second_stage(args, files, total, log_path, say):
         if process.poll() is None:
             process.kill()
             process.wait()
+        process.stdout.close()
     if outcome != "done":
         reason = outcome if outcome and outcome.startswith("failed") else "; ".join(tail)
         raise BuildError(f"the second stage did not finish: {reason} (console: {log_path})")
