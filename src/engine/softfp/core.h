@@ -40,10 +40,10 @@ static inline uint64_t fp_sign_bit(unsigned size)
     return UINT64_C(1) << (fp_formats[size].width - 1);
 }
 
-enum fp_class { FP_ZERO_CLASS, FP_FINITE, FP_INF, FP_QNAN, FP_SNAN };
+enum fp_kind { FP_ZERO_KIND, FP_FINITE, FP_INF, FP_QNAN, FP_SNAN };
 
 struct fp_num {
-    enum fp_class class;
+    enum fp_kind kind;
     bool sign;
     int exp;
     uint64_t frac;
@@ -51,13 +51,13 @@ struct fp_num {
 
 static inline bool fp_is_nan(const struct fp_num *n)
 {
-    return n->class >= FP_QNAN;
+    return n->kind >= FP_QNAN;
 }
 /* Are these two, in either order, an infinity and a zero? */
 static inline bool fp_inf_and_zero(const struct fp_num *a, const struct fp_num *b)
 {
-    return (a->class == FP_INF && b->class == FP_ZERO_CLASS) ||
-           (a->class == FP_ZERO_CLASS && b->class == FP_INF);
+    return (a->kind == FP_INF && b->kind == FP_ZERO_KIND) ||
+           (a->kind == FP_ZERO_KIND && b->kind == FP_INF);
 }
 
 /* ---- Encodings ---- */
@@ -153,7 +153,7 @@ static inline uint64_t fp_invalid(struct pv_fp *fp, unsigned size)
 static inline uint64_t fp_process_nan(struct pv_fp *fp, unsigned size, const struct fp_num *n,
                                       uint64_t a)
 {
-    if (n->class == FP_SNAN)
+    if (n->kind == FP_SNAN)
         fp->fpsr |= PV_FPSR_IOC;
     return fp->fpcr & PV_FPCR_DN ? fp_default_nan(size) : a | fp_quiet_bit(size);
 }
@@ -165,9 +165,9 @@ static inline uint64_t fp_process_nan(struct pv_fp *fp, unsigned size, const str
 static inline bool fp_process_nans(struct pv_fp *fp, unsigned size, const struct fp_num *num,
                                    const uint64_t *raw, unsigned count, uint64_t *result)
 {
-    for (enum fp_class class = FP_SNAN; class >= FP_QNAN; class --)
+    for (enum fp_kind kind = FP_SNAN; kind >= FP_QNAN; kind--)
         for (unsigned i = 0; i < count; i++)
-            if (num[i].class == class) {
+            if (num[i].kind == kind) {
                 *result = fp_process_nan(fp, size, &num[i], raw[i]);
                 return true;
             }

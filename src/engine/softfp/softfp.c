@@ -27,14 +27,14 @@ static struct fp_num unpack(struct pv_fp *fp, unsigned size, uint64_t a, bool fl
             return n;
         }
         const int lead = __builtin_clzll(frac);
-        n.class = FP_FINITE;
+        n.kind = FP_FINITE;
         n.frac = frac << lead;
         n.exp = 1 - fp_bias(size) + (63 - lead) - f->frac_bits;
     } else if (biased == fp_exp_max(size) && !ahp) {
-        n.class = frac == 0 ? FP_INF : frac & fp_quiet_bit(size) ? FP_QNAN : FP_SNAN;
+        n.kind = frac == 0 ? FP_INF : frac & fp_quiet_bit(size) ? FP_QNAN : FP_SNAN;
         n.frac = frac;
     } else {
-        n.class = FP_FINITE;
+        n.kind = FP_FINITE;
         n.frac = UINT64_C(1) << 63 | frac << (63 - f->frac_bits);
         n.exp = biased - fp_bias(size);
     }
@@ -120,7 +120,7 @@ struct wide {
 
 static struct wide widen(const struct fp_num *n)
 {
-    if (n->class != FP_FINITE)
+    if (n->kind != FP_FINITE)
         return (struct wide){.sign = n->sign};
     return (struct wide){n->sign, n->exp, (fp_u128)n->frac << 63};
 }
@@ -128,7 +128,7 @@ static struct wide widen(const struct fp_num *n)
 static struct wide product(const struct fp_num *a, const struct fp_num *b)
 {
     struct wide p = {.sign = a->sign ^ b->sign};
-    if (a->class != FP_FINITE || b->class != FP_FINITE)
+    if (a->kind != FP_FINITE || b->kind != FP_FINITE)
         return p;
     /* No bit is lost: the fractions have at most 53 bits, so the product ends in zeros. */
     p.mant = (fp_u128)a->frac * b->frac >> 1;
@@ -187,10 +187,10 @@ uint64_t pv_fp_add_ref(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b)
     uint64_t r;
     if (fp_process_nans(fp, size, n, raw, 2, &r))
         return r;
-    if (n[0].class == FP_INF && n[1].class == FP_INF && n[0].sign != n[1].sign)
+    if (n[0].kind == FP_INF && n[1].kind == FP_INF && n[0].sign != n[1].sign)
         return fp_invalid(fp, size);
-    if (n[0].class == FP_INF || n[1].class == FP_INF)
-        return fp_inf(size, n[0].class == FP_INF ? n[0].sign : n[1].sign);
+    if (n[0].kind == FP_INF || n[1].kind == FP_INF)
+        return fp_inf(size, n[0].kind == FP_INF ? n[0].sign : n[1].sign);
     return sum(fp, size, widen(&n[0]), widen(&n[1]), 0);
 }
 
@@ -207,7 +207,7 @@ static uint64_t mul(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b, boo
         return r;
     if (fp_inf_and_zero(&n[0], &n[1]))
         return extended ? fp_make(size, sign, fp_bias(size) + 1, 0) : fp_invalid(fp, size);
-    if (n[0].class == FP_INF || n[1].class == FP_INF)
+    if (n[0].kind == FP_INF || n[1].kind == FP_INF)
         return fp_inf(size, sign);
     const struct wide p = product(&n[0], &n[1]);
     return p.mant ? round_wide(fp, size, p) : fp_zero(size, sign);
@@ -230,14 +230,14 @@ uint64_t pv_fp_muladd_ref(struct pv_fp *fp, unsigned size, uint64_t addend, uint
     for (unsigned i = 0; i < 3; i++)
         n[i] = fp_unpack(fp, size, raw[i]);
     const bool invalid = fp_inf_and_zero(&n[1], &n[2]), sign = n[1].sign ^ n[2].sign;
-    const bool infinite = n[1].class == FP_INF || n[2].class == FP_INF;
+    const bool infinite = n[1].kind == FP_INF || n[2].kind == FP_INF;
     uint64_t r;
     if (fp_process_nans(fp, size, n, raw, 3, &r))
         /* The one operation that a quiet NaN does not excuse. */
-        return n[0].class == FP_QNAN && invalid ? fp_invalid(fp, size) : r;
-    if (invalid || (n[0].class == FP_INF && infinite && n[0].sign != sign))
+        return n[0].kind == FP_QNAN && invalid ? fp_invalid(fp, size) : r;
+    if (invalid || (n[0].kind == FP_INF && infinite && n[0].sign != sign))
         return fp_invalid(fp, size);
-    if (n[0].class == FP_INF || infinite)
+    if (n[0].kind == FP_INF || infinite)
         return fp_inf(size, infinite ? sign : n[0].sign);
     return sum(fp, size, widen(&n[0]), product(&n[1], &n[2]), 0);
 }
@@ -255,7 +255,7 @@ static uint64_t newton_step(struct pv_fp *fp, unsigned size, uint64_t a, uint64_
         return r;
     if (fp_inf_and_zero(&n[0], &n[1]))
         return at_inf_zero;
-    if (n[0].class == FP_INF || n[1].class == FP_INF)
+    if (n[0].kind == FP_INF || n[1].kind == FP_INF)
         return fp_inf(size, n[0].sign ^ n[1].sign);
     return sum(fp, size, widen(&constant), product(&n[0], &n[1]), scale);
 }
@@ -263,14 +263,14 @@ static uint64_t newton_step(struct pv_fp *fp, unsigned size, uint64_t a, uint64_
 /* 2 - a * b */
 uint64_t pv_fp_recip_step(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b)
 {
-    const struct fp_num two = {.class = FP_FINITE, .exp = 1, .frac = UINT64_C(1) << 63};
+    const struct fp_num two = {.kind = FP_FINITE, .exp = 1, .frac = UINT64_C(1) << 63};
     return newton_step(fp, size, a, b, two, 0, fp_make(size, false, fp_bias(size) + 1, 0));
 }
 
 /* (3 - a * b) / 2 */
 uint64_t pv_fp_rsqrt_step(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b)
 {
-    const struct fp_num three = {.class = FP_FINITE, .exp = 1, .frac = UINT64_C(3) << 62};
+    const struct fp_num three = {.kind = FP_FINITE, .exp = 1, .frac = UINT64_C(3) << 62};
     return newton_step(fp, size, a, b, three, -1,
                        fp_make(size, false, fp_bias(size), fp_quiet_bit(size)));
 }
@@ -287,14 +287,14 @@ uint64_t pv_fp_div_ref(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b)
     uint64_t r;
     if (fp_process_nans(fp, size, n, raw, 2, &r))
         return r;
-    if (n[0].class == n[1].class && n[0].class != FP_FINITE) /* inf / inf, 0 / 0 */
+    if (n[0].kind == n[1].kind && n[0].kind != FP_FINITE) /* inf / inf, 0 / 0 */
         return fp_invalid(fp, size);
-    if (n[0].class == FP_INF || n[1].class == FP_ZERO_CLASS) {
-        if (n[0].class != FP_INF)
+    if (n[0].kind == FP_INF || n[1].kind == FP_ZERO_KIND) {
+        if (n[0].kind != FP_INF)
             fp->fpsr |= PV_FPSR_DZC;
         return fp_inf(size, sign);
     }
-    if (n[0].class == FP_ZERO_CLASS || n[1].class == FP_INF)
+    if (n[0].kind == FP_ZERO_KIND || n[1].kind == FP_INF)
         return fp_zero(size, sign);
     const fp_u128 dividend = (fp_u128)n[0].frac << 63;
     uint64_t quotient = (uint64_t)(dividend / n[1].frac); /* above 2^62 */
@@ -318,11 +318,11 @@ uint64_t pv_fp_sqrt_ref(struct pv_fp *fp, unsigned size, uint64_t a)
     const struct fp_num n = fp_unpack(fp, size, a);
     if (fp_is_nan(&n))
         return fp_process_nan(fp, size, &n, a);
-    if (n.class == FP_ZERO_CLASS)
+    if (n.kind == FP_ZERO_KIND)
         return fp_zero(size, n.sign);
     if (n.sign)
         return fp_invalid(fp, size);
-    if (n.class == FP_INF)
+    if (n.kind == FP_INF)
         return fp_inf(size, false);
     const int odd = n.exp & 1;
     return fp_round(fp, size, false, (n.exp - odd) / 2, root((fp_u128)n.frac << (63 + odd)),

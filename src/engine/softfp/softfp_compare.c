@@ -5,14 +5,14 @@
 /* Less: -1, equal: 0, greater: 1. No NaNs. */
 static int order(const struct fp_num *a, const struct fp_num *b)
 {
-    if (a->class == FP_ZERO_CLASS && b->class == FP_ZERO_CLASS)
+    if (a->kind == FP_ZERO_KIND && b->kind == FP_ZERO_KIND)
         return 0;
     const int above = a->sign ? -1 : 1;
     if (a->sign != b->sign)
-        return a->class == FP_ZERO_CLASS ? (b->sign ? 1 : -1) : above;
-    if (a->class != b->class) /* the classes are in order of magnitude */
-        return a->class > b->class ? above : -above;
-    if (a->class == FP_INF)
+        return a->kind == FP_ZERO_KIND ? (b->sign ? 1 : -1) : above;
+    if (a->kind != b->kind) /* the kinds are in order of magnitude */
+        return a->kind > b->kind ? above : -above;
+    if (a->kind == FP_INF)
         return 0;
     if (a->exp != b->exp)
         return a->exp > b->exp ? above : -above;
@@ -26,7 +26,7 @@ static int compare(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b, bool
     const struct fp_num x = fp_unpack(fp, size, a), y = fp_unpack(fp, size, b);
     if (!fp_is_nan(&x) && !fp_is_nan(&y))
         return order(&x, &y);
-    if (signal || x.class == FP_SNAN || y.class == FP_SNAN)
+    if (signal || x.kind == FP_SNAN || y.kind == FP_SNAN)
         fp->fpsr |= PV_FPSR_IOC;
     return UNORDERED;
 }
@@ -66,11 +66,11 @@ static uint64_t choose(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b, 
     uint64_t r;
     if (fp_process_nans(fp, size, n, raw, 2, &r))
         return r;
-    if (n[0].class == FP_ZERO_CLASS && n[1].class == FP_ZERO_CLASS) /* here -0 is below +0 */
+    if (n[0].kind == FP_ZERO_KIND && n[1].kind == FP_ZERO_KIND) /* here -0 is below +0 */
         return fp_zero(size, max ? n[0].sign && n[1].sign : n[0].sign || n[1].sign);
     const unsigned pick = order(&n[0], &n[1]) != (max ? 1 : -1);
     /* Not raw[] itself: a flushed denormal is chosen as the zero it became. */
-    return n[pick].class == FP_ZERO_CLASS ? fp_zero(size, n[pick].sign) : raw[pick];
+    return n[pick].kind == FP_ZERO_KIND ? fp_zero(size, n[pick].sign) : raw[pick];
 }
 
 uint64_t pv_fp_max(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b)
@@ -86,8 +86,8 @@ uint64_t pv_fp_min(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b)
 /* A lone quiet NaN stands for "no value": the infinity that loses takes its place. */
 static uint64_t choose_num(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b, bool max)
 {
-    const bool nan_a = fp_unpack(fp, size, a).class == FP_QNAN;
-    const bool nan_b = fp_unpack(fp, size, b).class == FP_QNAN;
+    const bool nan_a = fp_unpack(fp, size, a).kind == FP_QNAN;
+    const bool nan_b = fp_unpack(fp, size, b).kind == FP_QNAN;
     if (nan_a && !nan_b)
         a = fp_inf(size, max);
     else if (nan_b && !nan_a)

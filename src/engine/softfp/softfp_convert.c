@@ -34,9 +34,9 @@ uint64_t pv_fp_round_int(struct pv_fp *fp, unsigned size, uint64_t a, enum pv_fp
     const struct fp_num n = fp_unpack(fp, size, a);
     if (fp_is_nan(&n))
         return fp_process_nan(fp, size, &n, a);
-    if (n.class == FP_ZERO_CLASS)
+    if (n.kind == FP_ZERO_KIND)
         return fp_zero(size, n.sign);
-    if (n.class == FP_INF || n.exp >= fp_formats[size].frac_bits) /* an integer already */
+    if (n.kind == FP_INF || n.exp >= fp_formats[size].frac_bits) /* an integer already */
         return a;
     bool inexact, overflow;
     const uint64_t units = to_integer(&n, 0, mode, &inexact, &overflow);
@@ -57,9 +57,9 @@ uint64_t pv_fp_to_fixed(struct pv_fp *fp, unsigned size, uint64_t a, unsigned fb
         fp->fpsr |= PV_FPSR_IOC;
         return 0;
     }
-    if (n.class == FP_ZERO_CLASS)
+    if (n.kind == FP_ZERO_KIND)
         return 0;
-    bool inexact = false, overflow = n.class == FP_INF;
+    bool inexact = false, overflow = n.kind == FP_INF;
     uint64_t units = 0;
     if (!overflow)
         units = to_integer(&n, (int)fbits, mode, &inexact, &overflow);
@@ -90,7 +90,7 @@ uint64_t pv_fp_convert(struct pv_fp *fp, unsigned to, unsigned from, uint64_t a,
     const struct fp_num n = fp_unpack_cv(fp, from, a);
     const bool ahp = to == PV_FP_H && fp->fpcr & PV_FPCR_AHP;
     if (fp_is_nan(&n)) {
-        if (n.class == FP_SNAN || ahp)
+        if (n.kind == FP_SNAN || ahp)
             fp->fpsr |= PV_FPSR_IOC;
         if (ahp)
             return fp_zero(to, n.sign);
@@ -101,13 +101,13 @@ uint64_t pv_fp_convert(struct pv_fp *fp, unsigned to, unsigned from, uint64_t a,
         return fp_make(to, n.sign, fp_exp_max(to), payload >> (64 - fp_formats[to].frac_bits)) |
                fp_quiet_bit(to);
     }
-    if (n.class == FP_INF) {
+    if (n.kind == FP_INF) {
         if (!ahp)
             return fp_inf(to, n.sign);
         fp->fpsr |= PV_FPSR_IOC;
         return fp_make(to, n.sign, fp_exp_max(to), (fp_quiet_bit(to) << 1) - 1);
     }
-    if (n.class == FP_ZERO_CLASS)
+    if (n.kind == FP_ZERO_KIND)
         return fp_zero(to, n.sign);
     return fp_round_cv(fp, to, n.sign, n.exp, n.frac, mode);
 }

@@ -48,9 +48,9 @@ uint64_t pv_fp_recip_estimate(struct pv_fp *fp, unsigned size, uint64_t a)
     const struct fp_num n = fp_unpack(fp, size, a);
     if (fp_is_nan(&n))
         return fp_process_nan(fp, size, &n, a);
-    if (n.class == FP_INF)
+    if (n.kind == FP_INF)
         return fp_zero(size, n.sign);
-    if (n.class == FP_ZERO_CLASS) {
+    if (n.kind == FP_ZERO_KIND) {
         fp->fpsr |= PV_FPSR_DZC;
         return fp_inf(size, n.sign);
     }
@@ -85,13 +85,13 @@ uint64_t pv_fp_rsqrt_estimate(struct pv_fp *fp, unsigned size, uint64_t a)
     const struct fp_num n = fp_unpack(fp, size, a);
     if (fp_is_nan(&n))
         return fp_process_nan(fp, size, &n, a);
-    if (n.class == FP_ZERO_CLASS) {
+    if (n.kind == FP_ZERO_KIND) {
         fp->fpsr |= PV_FPSR_DZC;
         return fp_inf(size, n.sign);
     }
     if (n.sign)
         return fp_invalid(fp, size);
-    if (n.class == FP_INF)
+    if (n.kind == FP_INF)
         return fp_zero(size, false);
     int exp;
     uint64_t frac = stored_fraction(size, a, &exp);
