@@ -21,6 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SECTIONS = ("Advanced SIMD, integer", "Advanced SIMD loads", "Cryptography")
 CFLAGS = ["-std=gnu17", "-O2", "-D_GNU_SOURCE", "-fno-strict-aliasing"]
+CFLAGS += os.environ.get("CFLAGS", "").split()
 
 
 def patterns():
@@ -76,14 +77,16 @@ def build(tmp, build_dir):
     interp = os.path.join(ROOT, "src/engine/interp")
     names = ["simd_" + n for n in ("copy", "long", "mem", "misc", "same", "shift")] + ["crypto"]
     sources = [os.path.join(interp, n + ".c") for n in names]
-    subprocess.check_call(["cc", *CFLAGS, "-I", os.path.join(ROOT, "src"), "-I", generated, "-o", check,
-                           os.path.join(HERE, "simd_check.c"), os.path.join(generated, "a64-gen.c"),
-                           os.path.join(ROOT, "src/engine/a64/decode.c"), *sources])
+    sources += [os.path.join(HERE, "simd_check.c"), os.path.join(generated, "a64-gen.c"),
+                os.path.join(ROOT, "src/engine/a64/decode.c")]
+    includes = ["-I", os.path.join(ROOT, "src"), "-I", generated]
+    subprocess.check_call(["cc", *CFLAGS, *includes, "-o", check, *sources])
     # Not PIE: static programs of some cross toolchains lose their GOT under qemu-user.
-    cross = [] if os.uname().machine == "aarch64" else ["aarch64-linux-gnu-"]
-    subprocess.check_call(["".join(cross) + "gcc", "-O2", "-static", "-fno-pie", "-no-pie", "-o", oracle,
+    native = os.uname().machine == "aarch64"
+    cross = "gcc" if native else "aarch64-linux-gnu-gcc"
+    subprocess.check_call([cross, "-O2", "-static", "-fno-pie", "-no-pie", "-o", oracle,
                            os.path.join(HERE, "simd_oracle.c")])
-    return [check], (["qemu-aarch64-static", "-cpu", "max"] if cross else []) + [oracle]
+    return [check], ([] if native else ["qemu-aarch64-static", "-cpu", "max"]) + [oracle]
 
 
 def hashes(command, words, cases):
@@ -120,7 +123,8 @@ def main():
     print("%d cases, %d undefined, %d differ" % (len(ours), ours.count(0), bad))
     if args.golden:
         with open(args.golden, "w") as out:
-            out.write("/* SPDX-License-Identifier: MIT */\n/* Made by tests/lockstep/simd.py --golden. */\n")
+            out.write("/* SPDX-License-Identifier: MIT */\n")
+            out.write("/* Made by tests/lockstep/simd.py --golden. */\n")
             for i, word in enumerate(words):
                 answer = theirs[i * args.cases]
                 if not is_memory(word) and answer and not belongs_elsewhere(word):
