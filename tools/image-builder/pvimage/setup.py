@@ -63,8 +63,10 @@ systemctl disable apt-daily.timer apt-daily-upgrade.timer \
 # The image is booted more than once: what must differ between guests is made at their first boot.
 rm -f /etc/ssh/ssh_host_*_key* /var/lib/systemd/random-seed /var/lib/dbus/machine-id
 : >/etc/machine-id
-rm -rf /.pearvisor-setup /var/log/*.log /var/log/apt /var/cache/debconf/*-old /var/lib/dpkg/*-old
+rm -rf /.pearvisor-setup /var/log/*.log /var/log/apt/* /var/cache/debconf/*-old /var/lib/dpkg/*-old
 rm -rf /tmp/* /var/tmp/*
+# What the first boot would update after a change of /usr, the packages' scripts just did.
+touch -r /usr /etc/.updated /var/.updated
 sync
 cd /
 umount /dev/pts
