@@ -10,6 +10,7 @@
 #include "host/signals.h"
 #include "vm/vm.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 

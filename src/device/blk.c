@@ -319,8 +319,11 @@ static void destroy(struct pv_virtio_device *dev)
 {
     struct blk *blk = (struct blk *)dev;
     pv_block_close(blk->block); /* no completion comes any more */
-    while (blk->requests)
-        request_free(blk->requests);
+    for (struct request *request = blk->requests, *next; request; request = next) {
+        next = request->next;
+        pv_virtq_chain_finish(&request->chain);
+        free(request);
+    }
     free(blk);
 }
 

@@ -326,22 +326,10 @@ static int create_buses(struct pv_machine *machine, struct pv_error **err)
         .mem64_size = PV_MAP_PCI_MEM64_SIZE,
         .msi = pv_v2m_target(machine->v2m),
     };
-    static const struct pv_pci_function_config bridge = {
-        .vendor = PV_PCI_HOST_VENDOR,
-        .device = PV_PCI_HOST_DEVICE,
-        .subsystem_vendor = 0x1af4,
-        .subsystem = 0x1100,
-        .class_code = 0x060000, /* host bridge */
-    };
-    static const struct pv_pci_function_ops bridge_ops = {.name = "host bridge"};
-    struct pv_pci_function *function;
 
     for (unsigned i = 0; i < PV_ARRAY_SIZE(pci.intx); i++)
         pci.intx[i] = pv_gic_spi(machine->gic, PV_INTID_PCI + i);
     int ret = pv_pci_bus_create(&machine->pci, &pci, err);
-    if (ret < 0)
-        return ret;
-    ret = pv_pci_function_create(&function, machine->pci, 0, &bridge, &bridge_ops, NULL, err);
     if (ret < 0)
         return ret;
     for (unsigned i = 0; i < PV_VIRTIO_MMIO_SLOTS; i++)

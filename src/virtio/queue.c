@@ -11,9 +11,10 @@
  *    loop, whatever its links look like now.
  *  - Chains in flight are bounded by the ring's size. A driver that offers a head again before it
  *    came back would otherwise make us hold any number of chains.
- *  - Ordering is by acquire loads of the available index and release stores of the used index. The
- *    two places where each side writes its own word and then reads the other's (event index
- *    against ring index) need a full fence, or both could miss the other's write.
+ *  - Ordering is by acquire loads of the available index and release stores of the used index. In
+ *    two places each side writes its own word and then reads the other's (event index against ring
+ *    index); there both accesses are sequentially consistent, or both sides could miss the other's
+ *    write. The driver has a full barrier between its two.
  *
  * The host pointers in a chain come from pv_as_host() and stay good while the RAM does. Device
  * writes are logged dirty when a chain is taken, and again when it is returned, since the log may
@@ -161,10 +162,9 @@ static bool available(struct pv_virtq *queue)
         return true;
     if (!pv_virtio_has_feature(queue->dev, PV_VIRTIO_F_EVENT_IDX))
         return false;
-    __atomic_store_n(avail_event(queue), queue->next_avail, __ATOMIC_RELAXED);
+    __atomic_store_n(avail_event(queue), queue->next_avail, __ATOMIC_SEQ_CST);
     mark_used(queue, avail_event(queue), sizeof(uint16_t));
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return load_avail_index(queue) != queue->next_avail;
+    return __atomic_load_n(&queue->avail[RING_INDEX], __ATOMIC_SEQ_CST) != queue->next_avail;
 }
 
 /* ---- Reading a chain ---- */
@@ -191,10 +191,10 @@ static int add_buffer(struct walk *walk, const struct pv_virtq_desc *desc)
         return -EINVAL;
     }
     while (left) {
-        struct pv_region_info region;
         size_t part = left;
-        void *host = NULL;
-        if (pv_as_find(dev->as, address, &region)) {
+        void *host = pv_as_host(dev->as, address, part, write);
+        struct pv_region_info region;
+        if (!host && pv_as_find(dev->as, address, &region)) {
             part = (size_t)PV_MIN((uint64_t)left, region.address + region.size - address);
             host = pv_as_host(dev->as, address, part, write);
         }
@@ -367,7 +367,8 @@ void pv_virtq_push_batch(struct pv_virtq *queue, struct pv_virtq_chain *chains,
         return;
     queue->next_used = (uint16_t)(queue->next_used + pushed);
     queue->in_flight -= pushed;
-    __atomic_store_n(&queue->used[RING_INDEX], queue->next_used, __ATOMIC_RELEASE);
+    /* Also the first half of the pair that wants_interrupt() ends. */
+    __atomic_store_n(&queue->used[RING_INDEX], queue->next_used, __ATOMIC_SEQ_CST);
     mark_used(queue, queue->used, 2 * sizeof(uint16_t));
 }
 
@@ -394,11 +395,10 @@ static bool wants_interrupt(struct pv_virtq *queue)
     if (queue->next_used == old)
         return false;
     queue->signalled = queue->next_used;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (!pv_virtio_has_feature(queue->dev, PV_VIRTIO_F_EVENT_IDX))
-        return !(__atomic_load_n(&queue->avail[RING_FLAGS], __ATOMIC_RELAXED) &
+        return !(__atomic_load_n(&queue->avail[RING_FLAGS], __ATOMIC_SEQ_CST) &
                  AVAIL_F_NO_INTERRUPT);
-    uint16_t event = __atomic_load_n(&queue->avail[RING_ENTRIES + queue->size], __ATOMIC_RELAXED);
+    uint16_t event = __atomic_load_n(&queue->avail[RING_ENTRIES + queue->size], __ATOMIC_SEQ_CST);
     return (uint16_t)(queue->next_used - event - 1) < (uint16_t)(queue->next_used - old);
 }
 
