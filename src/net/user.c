@@ -299,7 +299,8 @@ static void user_send(struct pv_netdev *dev, const struct iovec *iov, unsigned c
     size_t at = 0;
     for (unsigned i = 0; i < count && at < len; i++) {
         size_t part = PV_MIN(iov[i].iov_len, len - at);
-        memcpy(user->packet + at, iov[i].iov_base, part);
+        if (part) /* an empty iovec may have no address */
+            memcpy(user->packet + at, iov[i].iov_base, part);
         at += part;
     }
     slirp_input(user->slirp, user->packet, (int)at);

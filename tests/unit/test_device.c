@@ -254,6 +254,53 @@ static void test_blk_reset_in_flight(void **state)
     blk_teardown(&f);
 }
 
+/* A vCPU's thread that starts, uses and resets the disk while the loop serves it. */
+static void *vcpu(void *opaque)
+{
+    struct driver *d = opaque;
+    const uint64_t avail = ring_address(0, PV_VIRTQ_DRIVER),
+                   used = ring_address(0, PV_VIRTQ_DEVICE);
+    uint16_t *avail_index = pv_as_host(d->as, avail + 2, 2, true);
+    const uint16_t *used_now = pv_as_host(d->as, used + 2, 2, false);
+    for (unsigned round = 0; round < 60; round++) {
+        negotiate(d, BLK_FEATURES(d));
+        enable_queue(d, 0);
+        set_status(d, PV_VIRTIO_STATUS_DRIVER_OK);
+        for (uint16_t i = 0; i < 5; i++) {
+            const uint64_t at = DATA + i * 0x1000;
+            const uint32_t header[4] = {i % 2, 0, i, 0};
+            assert_int_equal(pv_as_write(d->as, at, header, sizeof(header)), 0);
+            put_desc(d, 0, 3 * i, at, 16, DESC_NEXT, (uint16_t)(3 * i + 1));
+            put_desc(d, 0, 3 * i + 1, at + 0x200, 512, DESC_NEXT | (i % 2 ? 0 : DESC_WRITE),
+                     (uint16_t)(3 * i + 2));
+            put_desc(d, 0, 3 * i + 2, at + 0x100, 1, DESC_WRITE, 0);
+            store16(d, avail + 4 + 2 * i, (uint16_t)(3 * i));
+            __atomic_store_n(avail_index, (uint16_t)(i + 1), __ATOMIC_RELEASE);
+            pv_virtio_queue_notify(d->dev, 0);
+        }
+        /* Every other round is cut short. */
+        for (unsigned n = 0; round % 2 && __atomic_load_n(used_now, __ATOMIC_ACQUIRE) < 5; n++) {
+            assert_true(n < 20000);
+            usleep(100);
+        }
+    }
+    pv_loop_stop(d->loop);
+    return NULL;
+}
+
+static void test_blk_from_two_threads(void **state)
+{
+    struct blk_fixture f;
+    blk_setup(&f, SECTORS * 512, false);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, vcpu, &f.d), 0);
+    assert_int_equal(pv_loop_run(f.d.loop, NULL), 0);
+    pthread_join(thread, NULL);
+    assert_false(failed(&f.d));
+    assert_int_equal(used_index(&f.d, 0), 5);
+    blk_teardown(&f);
+}
+
 static void test_blk_without_flush(void **state)
 {
     struct blk_fixture f;
@@ -582,6 +629,7 @@ int main(void)
         cmocka_unit_test(test_blk_odd_framing),
         cmocka_unit_test(test_blk_malformed),
         cmocka_unit_test(test_blk_reset_in_flight),
+        cmocka_unit_test(test_blk_from_two_threads),
         cmocka_unit_test(test_blk_without_flush),
         cmocka_unit_test(test_net_transmit),
         cmocka_unit_test(test_net_receive),
