@@ -30,7 +30,7 @@ ALIASES = {
     "UBFM": "lsl lsr ubfiz ubfx uxtb uxth",
     "MOVN": "mov", "MOVZ": "mov", "ORR_IMM": "mov",
     "REV32": "rev", "REV64": "rev",
-    "DUP_E": "mov",
+    "DUP_E": "mov", "SYS": "at dc ic tlbi",
     "CRC32": "crc32b crc32h crc32w crc32x", "CRC32C": "crc32cb crc32ch crc32cw crc32cx",
 }
 
