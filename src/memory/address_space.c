@@ -110,50 +110,58 @@ static int dirty_alloc(struct region *region)
     return region->dirty ? 0 : -ENOMEM;
 }
 
+static int check_extent(const struct pv_region_info *info, struct pv_error **err)
+{
+    uint64_t end;
+    if (!info->size || (info->address | info->size) % PV_GUEST_PAGE ||
+        !pv_add_ok(info->address, info->size - 1, &end))
+        return pv_error_set(err, EINVAL,
+                            "memory region '%s' at %#" PRIx64 ", size %#" PRIx64
+                            ": must be whole 4 KiB pages",
+                            info->name, info->address, info->size);
+    return 0;
+}
+
+static int insert_locked(struct pv_address_space *as, struct region *region, struct pv_error **err)
+{
+    const struct pv_region_info *info = &region->info;
+    size_t at = lower_bound(as, info->address);
+    if (at < as->count && as->regions[at]->info.address <= info->address + (info->size - 1)) {
+        const struct pv_region_info *other = &as->regions[at]->info;
+        return pv_error_set(err, EEXIST,
+                            "memory region '%s' at %#" PRIx64 " overlaps '%s' at %#" PRIx64,
+                            info->name, info->address, other->name, other->address);
+    }
+    struct region **bigger = realloc(as->regions, (as->count + 1) * sizeof(as->regions[0]));
+    if (!bigger)
+        return pv_error_set(err, ENOMEM, "memory region '%s': out of memory", info->name);
+    memmove(bigger + at + 1, bigger + at, (as->count - at) * sizeof(bigger[0]));
+    bigger[at] = region;
+    as->regions = bigger;
+    as->count++;
+    return 0;
+}
+
 /* Takes over `region`, also on failure. */
 static int insert(struct pv_address_space *as, struct region *region, struct pv_error **err)
 {
-    const struct pv_region_info *info = &region->info;
-    uint64_t end = 0;
-    int ret = 0;
-
-    if (!info->size || (info->address | info->size) % PV_GUEST_PAGE ||
-        !pv_add_ok(info->address, info->size - 1, &end))
-        ret = pv_error_set(err, EINVAL,
-                           "memory region '%s' at %#" PRIx64 ", size %#" PRIx64
-                           ": must be whole 4 KiB pages",
-                           info->name, info->address, info->size);
-    if (!ret && info->kind == PV_REGION_RAM && as->dirty_logging)
-        ret = dirty_alloc(region);
-    if (ret < 0) {
-        region_free(region);
-        return ret;
-    }
-
-    pthread_rwlock_wrlock(&as->lock);
-    size_t at = lower_bound(as, info->address);
-    struct region **bigger = NULL;
-    if (at < as->count && as->regions[at]->info.address <= end) {
-        const struct pv_region_info *other = &as->regions[at]->info;
-        ret = pv_error_set(err, EEXIST,
-                           "memory region '%s' at %#" PRIx64 " overlaps '%s' at %#" PRIx64,
-                           info->name, info->address, other->name, other->address);
-    } else {
-        bigger = realloc(as->regions, (as->count + 1) * sizeof(*bigger));
-        if (!bigger)
-            ret = pv_error_set(err, ENOMEM, "memory region '%s': out of memory", info->name);
-    }
-    if (ret < 0) {
-        pthread_rwlock_unlock(&as->lock);
-        region_free(region);
-        return ret;
-    }
-    as->regions = bigger;
-    memmove(bigger + at + 1, bigger + at, (as->count - at) * sizeof(*bigger));
-    bigger[at] = region;
-    as->count++;
     const struct pv_region_info copy = region->info;
+    int ret = check_extent(&copy, err);
+    if (ret < 0) {
+        region_free(region);
+        return ret;
+    }
+    if (copy.kind == PV_REGION_RAM && as->dirty_logging && dirty_alloc(region) < 0) {
+        region_free(region);
+        return pv_error_set(err, ENOMEM, "memory region '%s': out of memory", copy.name);
+    }
+    pthread_rwlock_wrlock(&as->lock);
+    ret = insert_locked(as, region, err);
     pthread_rwlock_unlock(&as->lock);
+    if (ret < 0) {
+        region_free(region);
+        return ret;
+    }
 
     pthread_mutex_lock(&as->listener_lock);
     for (struct pv_as_listener *l = as->listeners; l; l = l->next)
@@ -229,7 +237,7 @@ int pv_as_remove(struct pv_address_space *as, uint64_t address)
         return -ENOENT;
     }
     struct region *region = as->regions[at];
-    memmove(as->regions + at, as->regions + at + 1, (as->count - at - 1) * sizeof(*as->regions));
+    memmove(as->regions + at, as->regions + at + 1, (as->count - at - 1) * sizeof(as->regions[0]));
     as->count--;
     pthread_rwlock_unlock(&as->lock);
 

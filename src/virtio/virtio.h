@@ -76,6 +76,7 @@ struct pv_virtio_device_ops {
 /* One buffer chain taken from a queue: the device-readable part comes first. */
 struct pv_virtq_chain {
     uint16_t head;      /* for pv_virtq_push; opaque to devices */
+    uint32_t epoch;     /* likewise: a chain from before a reset is never pushed */
     unsigned out_count; /* iovecs the device reads */
     unsigned in_count;  /* iovecs the device writes */
     size_t out_bytes;
