@@ -117,7 +117,7 @@ static int write_zeroes(struct pv_block_image *image, uint64_t offset, uint64_t 
     static const char zeroes[ZERO_BUFFER];
     int ret = 0;
     while (length && !ret) {
-        const struct iovec iov = {.iov_base = (void *)(uintptr_t)zeroes,
+        const struct iovec iov = {.iov_base = (void *)zeroes,
                                   .iov_len = (size_t)PV_MIN(length, (uint64_t)ZERO_BUFFER)};
         ret = raw_write(image, &iov, 1, offset);
         offset += iov.iov_len;

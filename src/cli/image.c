@@ -46,10 +46,10 @@ static int run(const struct cli_command *command, int argc, char **argv)
         known |= !strcmp(argv[1], verbs[i]);
     if (!known) {
         const char *nearest = cli_nearest(argv[1], verbs);
-        return nearest ? cli_usage(command, "unknown verb '%s'; did you mean '%s'?", argv[1],
-                                   nearest)
-                       : cli_usage(command, "unknown verb '%s'; use build, list, inspect or remove",
-                                   argv[1]);
+        return nearest
+                   ? cli_usage(command, "unknown verb '%s'; did you mean '%s'?", argv[1], nearest)
+                   : cli_usage(command, "unknown verb '%s'; use build, list, inspect or remove",
+                               argv[1]);
     }
 
     PV_CLEANUP_FREE char *program = pv_program_path();

@@ -89,10 +89,16 @@ static struct region *find_locked(const struct pv_address_space *as, uint64_t ad
     return i < as->count && as->regions[i]->info.address <= address ? as->regions[i] : NULL;
 }
 
-static struct region *find(struct pv_address_space *as, uint64_t address)
+/*
+ * Copies what is known of the region that holds `address`: the region itself may be removed, by a
+ * guest that moves a BAR while another vCPU uses it, as soon as the lock is dropped.
+ */
+static bool find(struct pv_address_space *as, uint64_t address, struct region *found)
 {
     pthread_rwlock_rdlock(&as->lock);
-    struct region *region = find_locked(as, address);
+    const struct region *region = find_locked(as, address);
+    if (region)
+        *found = *region;
     pthread_rwlock_unlock(&as->lock);
     return region;
 }
@@ -310,7 +316,7 @@ static void tell_dirty_log_changed(struct pv_address_space *as)
 
 /* ---- Checked access ---- */
 
-static void mark_region(struct region *region, uint64_t offset, uint64_t len)
+static void mark_region(const struct region *region, uint64_t offset, uint64_t len)
 {
     if (!region->dirty || !len)
         return;
@@ -326,15 +332,15 @@ static void mark_region(struct region *region, uint64_t offset, uint64_t len)
  */
 static void *span(struct pv_address_space *as, uint64_t address, size_t *len, bool write)
 {
-    struct region *region = find(as, address);
-    if (!region || region->info.kind == PV_REGION_MMIO ||
-        (write && region->info.kind == PV_REGION_ROM))
+    struct region region;
+    if (!find(as, address, &region) || region.info.kind == PV_REGION_MMIO ||
+        (write && region.info.kind == PV_REGION_ROM))
         return NULL;
-    uint64_t offset = address - region->info.address;
-    *len = (size_t)PV_MIN((uint64_t)*len, region->info.size - offset);
+    uint64_t offset = address - region.info.address;
+    *len = (size_t)PV_MIN((uint64_t)*len, region.info.size - offset);
     if (write && as->dirty_logging)
-        mark_region(region, offset, *len);
-    return (char *)region->info.host + offset;
+        mark_region(&region, offset, *len);
+    return (char *)region.info.host + offset;
 }
 
 int pv_as_read(struct pv_address_space *as, uint64_t address, void *buf, size_t len)
@@ -385,16 +391,16 @@ int pv_as_fill(struct pv_address_space *as, uint64_t address, uint8_t byte, size
 
 void *pv_as_host(struct pv_address_space *as, uint64_t address, size_t len, bool write)
 {
-    struct region *region = find(as, address);
-    if (!region || region->info.kind == PV_REGION_MMIO ||
-        (write && region->info.kind == PV_REGION_ROM))
+    struct region region;
+    if (!find(as, address, &region) || region.info.kind == PV_REGION_MMIO ||
+        (write && region.info.kind == PV_REGION_ROM))
         return NULL;
-    uint64_t offset = address - region->info.address;
-    if (!pv_range_ok(offset, len, region->info.size))
+    uint64_t offset = address - region.info.address;
+    if (!pv_range_ok(offset, len, region.info.size))
         return NULL;
     if (write && as->dirty_logging)
-        mark_region(region, offset, len);
-    return (char *)region->info.host + offset;
+        mark_region(&region, offset, len);
+    return (char *)region.info.host + offset;
 }
 
 /* ---- vCPU access ---- */
@@ -408,33 +414,33 @@ static uint64_t load_le(const void *host, unsigned size)
 
 int pv_as_cpu_read(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t *value)
 {
-    struct region *region = find(as, address);
-    if (!region)
+    struct region region;
+    if (!find(as, address, &region))
         return -EFAULT;
-    uint64_t offset = address - region->info.address;
-    if (!pv_range_ok(offset, size, region->info.size))
+    uint64_t offset = address - region.info.address;
+    if (!pv_range_ok(offset, size, region.info.size))
         return -EFAULT;
-    if (region->info.kind == PV_REGION_MMIO)
-        *value = region->ops->read(region->opaque, offset, size);
+    if (region.info.kind == PV_REGION_MMIO)
+        *value = region.ops->read(region.opaque, offset, size);
     else
-        *value = load_le((const char *)region->info.host + offset, size);
+        *value = load_le((const char *)region.info.host + offset, size);
     return 0;
 }
 
 int pv_as_cpu_write(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t value)
 {
-    struct region *region = find(as, address);
-    if (!region)
+    struct region region;
+    if (!find(as, address, &region))
         return -EFAULT;
-    uint64_t offset = address - region->info.address;
-    if (!pv_range_ok(offset, size, region->info.size))
+    uint64_t offset = address - region.info.address;
+    if (!pv_range_ok(offset, size, region.info.size))
         return -EFAULT;
-    if (region->info.kind == PV_REGION_RAM) {
-        memcpy((char *)region->info.host + offset, &value, size);
+    if (region.info.kind == PV_REGION_RAM) {
+        memcpy((char *)region.info.host + offset, &value, size);
         if (as->dirty_logging)
-            mark_region(region, offset, size);
-    } else if (region->ops) {
-        region->ops->write(region->opaque, offset, size, value);
+            mark_region(&region, offset, size);
+    } else if (region.ops) {
+        region.ops->write(region.opaque, offset, size, value);
     }
     return 0;
 }
@@ -471,9 +477,10 @@ void pv_as_mark_dirty(struct pv_address_space *as, uint64_t address, uint64_t le
 {
     if (!as->dirty_logging)
         return;
-    struct region *region = find(as, address);
-    if (region && pv_range_ok(address - region->info.address, len, region->info.size))
-        mark_region(region, address - region->info.address, len);
+    struct region region;
+    if (find(as, address, &region) &&
+        pv_range_ok(address - region.info.address, len, region.info.size))
+        mark_region(&region, address - region.info.address, len);
 }
 
 int pv_as_dirty_fetch(struct pv_address_space *as, uint64_t address, uint64_t *bitmap, size_t words)

@@ -305,7 +305,13 @@ void pv_virtio_queue_disable(struct pv_virtio_device *dev, unsigned queue)
 {
     if (queue >= dev->queue_count || !dev->queues[queue].enabled)
         return;
-    /* The ring's memory is the driver's again; chains in flight will find another epoch. */
+    /*
+     * Chains in flight are bounded by the queue's size only while it stays enabled, so a driver
+     * that wants its ring back has to wait for them, or reset the device.
+     */
+    if (pv_virtq_running(&dev->queues[queue]) && dev->queues[queue].in_flight)
+        pv_virtio_fail(dev, "queue %u: disabled with %u buffers in flight", queue,
+                       dev->queues[queue].in_flight);
     dev->queues[queue].enabled = false;
     dev->queues[queue].epoch++;
 }

@@ -11,9 +11,10 @@
  *    loop, whatever its links look like now.
  *  - Chains in flight are bounded by the ring's size. A driver that offers a head again before it
  *    came back would otherwise make us hold any number of chains.
- *  - Ordering is by acquire loads of the available index and release stores of the used index. The
- *    two places where each side writes its own word and then reads the other's (event index
- *    against ring index) need a full fence, or both could miss the other's write.
+ *  - Ordering is by acquire loads of the available index and release stores of the used index. In
+ *    two places each side writes its own word and then reads the other's (event index against ring
+ *    index); there both accesses are sequentially consistent, or both sides could miss the other's
+ *    write. The driver has a full barrier between its two.
  *
  * The host pointers in a chain come from pv_as_host() and stay good while the RAM does. Device
  * writes are logged dirty when a chain is taken, and again when it is returned, since the log may
@@ -122,13 +123,13 @@ void pv_virtq_enable(struct pv_virtq *queue)
         return;
     queue->next_avail = 0;
     queue->next_used = 0;
-    queue->signalled_valid = false;
+    queue->signalled = 0;
     queue->in_flight = 0;
     queue->epoch++;
     queue->enabled = true;
 }
 
-static bool usable(const struct pv_virtq *queue)
+bool pv_virtq_running(const struct pv_virtq *queue)
 {
     const uint8_t need = PV_VIRTIO_STATUS_DRIVER_OK;
     const uint8_t bad = PV_VIRTIO_STATUS_NEEDS_RESET;
@@ -148,7 +149,7 @@ static void mark_used(struct pv_virtq *queue, const void *from, size_t len)
 
 bool pv_virtq_has_work(struct pv_virtq *queue)
 {
-    return usable(queue) && load_avail_index(queue) != queue->next_avail;
+    return pv_virtq_running(queue) && load_avail_index(queue) != queue->next_avail;
 }
 
 /*
@@ -161,10 +162,9 @@ static bool available(struct pv_virtq *queue)
         return true;
     if (!pv_virtio_has_feature(queue->dev, PV_VIRTIO_F_EVENT_IDX))
         return false;
-    __atomic_store_n(avail_event(queue), queue->next_avail, __ATOMIC_RELAXED);
+    __atomic_store_n(avail_event(queue), queue->next_avail, __ATOMIC_SEQ_CST);
     mark_used(queue, avail_event(queue), sizeof(uint16_t));
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return load_avail_index(queue) != queue->next_avail;
+    return __atomic_load_n(&queue->avail[RING_INDEX], __ATOMIC_SEQ_CST) != queue->next_avail;
 }
 
 /* ---- Reading a chain ---- */
@@ -191,10 +191,10 @@ static int add_buffer(struct walk *walk, const struct pv_virtq_desc *desc)
         return -EINVAL;
     }
     while (left) {
-        struct pv_region_info region;
         size_t part = left;
-        void *host = NULL;
-        if (pv_as_find(dev->as, address, &region)) {
+        void *host = pv_as_host(dev->as, address, part, write);
+        struct pv_region_info region;
+        if (!host && pv_as_find(dev->as, address, &region)) {
             part = (size_t)PV_MIN((uint64_t)left, region.address + region.size - address);
             host = pv_as_host(dev->as, address, part, write);
         }
@@ -302,7 +302,7 @@ int pv_virtq_pop(struct pv_virtq *queue, struct pv_virtq_chain *chain)
 {
     struct pv_virtio_device *dev = queue->dev;
     *chain = (struct pv_virtq_chain){0};
-    if (!usable(queue) || !available(queue))
+    if (!pv_virtq_running(queue) || !available(queue))
         return 0;
 
     uint16_t waiting = (uint16_t)(load_avail_index(queue) - queue->next_avail);
@@ -346,20 +346,40 @@ static void mark_written(struct pv_virtq *queue, const struct pv_virtq_chain *ch
     }
 }
 
+void pv_virtq_push_batch(struct pv_virtq *queue, struct pv_virtq_chain *chains,
+                         const size_t *written, unsigned count)
+{
+    unsigned pushed = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct pv_virtq_chain *chain = &chains[i];
+        if (pv_virtq_running(queue) && chain->iov && chain->epoch == queue->epoch) {
+            mark_written(queue, chain, written[i]);
+            struct used_elem *elem = used_entry(queue, (uint16_t)(queue->next_used + pushed));
+            uint32_t len = (uint32_t)PV_MIN(written[i], chain->in_bytes);
+            __atomic_store_n(&elem->id, chain->head, __ATOMIC_RELAXED);
+            __atomic_store_n(&elem->len, len, __ATOMIC_RELAXED);
+            mark_used(queue, elem, sizeof(*elem));
+            pushed++;
+        }
+        pv_virtq_chain_finish(chain);
+    }
+    if (!pushed)
+        return;
+    queue->next_used = (uint16_t)(queue->next_used + pushed);
+    queue->in_flight -= pushed;
+    /* Also the first half of the pair that wants_interrupt() ends. */
+    __atomic_store_n(&queue->used[RING_INDEX], queue->next_used, __ATOMIC_SEQ_CST);
+    mark_used(queue, queue->used, 2 * sizeof(uint16_t));
+}
+
 void pv_virtq_push(struct pv_virtq *queue, struct pv_virtq_chain *chain, size_t written)
 {
-    if (usable(queue) && chain->iov && chain->epoch == queue->epoch) {
-        mark_written(queue, chain, written);
-        struct used_elem *elem = used_entry(queue, queue->next_used);
-        __atomic_store_n(&elem->id, chain->head, __ATOMIC_RELAXED);
-        __atomic_store_n(&elem->len, (uint32_t)PV_MIN(written, chain->in_bytes), __ATOMIC_RELAXED);
-        mark_used(queue, elem, sizeof(*elem));
-        queue->next_used++;
-        queue->in_flight--;
-        __atomic_store_n(&queue->used[RING_INDEX], queue->next_used, __ATOMIC_RELEASE);
-        mark_used(queue, queue->used, 2 * sizeof(uint16_t));
-    }
-    pv_virtq_chain_finish(chain);
+    pv_virtq_push_batch(queue, chain, &written, 1);
+}
+
+void pv_virtq_reschedule(struct pv_virtq *queue)
+{
+    pv_virtio_queue_notify(queue->dev, queue->index);
 }
 
 void pv_virtq_chain_finish(struct pv_virtq_chain *chain)
@@ -371,22 +391,21 @@ void pv_virtq_chain_finish(struct pv_virtq_chain *chain)
 /* Whether the driver asked for an interrupt for what was pushed since the last one, 2.7.7.2. */
 static bool wants_interrupt(struct pv_virtq *queue)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (!pv_virtio_has_feature(queue->dev, PV_VIRTIO_F_EVENT_IDX))
-        return !(__atomic_load_n(&queue->avail[RING_FLAGS], __ATOMIC_RELAXED) &
-                 AVAIL_F_NO_INTERRUPT);
-    uint16_t event = __atomic_load_n(&queue->avail[RING_ENTRIES + queue->size], __ATOMIC_RELAXED);
     uint16_t old = queue->signalled;
-    bool valid = queue->signalled_valid;
+    if (queue->next_used == old)
+        return false;
     queue->signalled = queue->next_used;
-    queue->signalled_valid = true;
-    return !valid || (uint16_t)(queue->next_used - event - 1) < (uint16_t)(queue->next_used - old);
+    if (!pv_virtio_has_feature(queue->dev, PV_VIRTIO_F_EVENT_IDX))
+        return !(__atomic_load_n(&queue->avail[RING_FLAGS], __ATOMIC_SEQ_CST) &
+                 AVAIL_F_NO_INTERRUPT);
+    uint16_t event = __atomic_load_n(&queue->avail[RING_ENTRIES + queue->size], __ATOMIC_SEQ_CST);
+    return (uint16_t)(queue->next_used - event - 1) < (uint16_t)(queue->next_used - old);
 }
 
 void pv_virtq_notify(struct pv_virtq *queue)
 {
     struct pv_virtio_device *dev = queue->dev;
-    if (usable(queue) && wants_interrupt(queue) && dev->transport)
+    if (pv_virtq_running(queue) && wants_interrupt(queue) && dev->transport)
         dev->transport->queue_interrupt(dev->transport_opaque, queue->index);
 }
 

@@ -21,12 +21,11 @@ struct pv_virtq {
     const uint16_t *avail; /* flags, idx, ring[size], used_event */
     uint16_t *used;        /* flags, idx, {id, len}[size], avail_event */
 
-    uint16_t next_avail;  /* ring index of the next chain to pop */
-    uint16_t next_used;   /* ring index of the next chain to push */
-    uint16_t signalled;   /* next_used when the driver was last interrupted */
-    bool signalled_valid; /* false until then */
-    unsigned in_flight;   /* popped and not yet pushed */
-    uint32_t epoch;       /* counts enables and resets */
+    uint16_t next_avail; /* ring index of the next chain to pop */
+    uint16_t next_used;  /* ring index of the next chain to push */
+    uint16_t signalled;  /* next_used when interrupting the driver was last considered */
+    unsigned in_flight;  /* popped and not yet pushed */
+    uint32_t epoch;      /* counts enables and resets */
 };
 
 /* Room to gather a chain before its length is known; one for each device. */

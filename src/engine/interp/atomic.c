@@ -10,9 +10,9 @@
  * clears the monitor by its ERET, and code that stores through another alias may fail by the
  * architecture's leave.
  *
- * Ordering: acquire and release instructions are sequentially consistent among themselves (B2.3.11).
- * Load-acquire is an acquire fence behind the load; store-release a release fence before and a full
- * one behind the store, so that a later load-acquire stays behind it.
+ * Ordering: acquire and release instructions are sequentially consistent among themselves
+ * (B2.3.11). Load-acquire is an acquire fence behind the load; store-release a release fence before
+ * and a full one behind the store, so that a later load-acquire stays behind it.
  */
 #include "engine/interp/ldst.h"
 
@@ -126,7 +126,8 @@ static void load_exclusive_pair(struct cpu *c, const struct a64_insn *i)
     cpu_set_x(c, i->ra, value[1]);
 }
 
-/* A host location of `size` bytes that is `expected` becomes `desired`; *expected is what it was. */
+/* A host location of `size` bytes that is `expected` becomes `desired`; *expected is what it was.
+ */
 static bool compare_and_swap(void *host, unsigned size, uint64_t expected[2],
                              const uint64_t desired[2])
 {
@@ -159,8 +160,7 @@ static bool compare_and_swap(void *host, unsigned size, uint64_t expected[2],
         /* The __sync form is inlined (cmpxchg16b, casp) where the __atomic one calls a library. */
         unsigned __int128 want = (unsigned __int128)expected[1] << 64 | expected[0];
         unsigned __int128 with = (unsigned __int128)desired[1] << 64 | desired[0];
-        unsigned __int128 old =
-            __sync_val_compare_and_swap((unsigned __int128 *)host, want, with);
+        unsigned __int128 old = __sync_val_compare_and_swap((unsigned __int128 *)host, want, with);
         expected[0] = (uint64_t)old;
         expected[1] = (uint64_t)(old >> 64);
         return old == want;
@@ -253,7 +253,7 @@ void interp_CASP(struct cpu *c, const struct a64_insn *i)
 #define ATOMIC(name, EXPR)                                                                         \
     void interp_##name(struct cpu *c, const struct a64_insn *i)                                    \
     {                                                                                              \
-        void *host = location(c, ldst_base(c, i), size_of(i));                                   \
+        void *host = location(c, ldst_base(c, i), size_of(i));                                     \
         const uint64_t operand = cpu_x(c, i->rm);                                                  \
         uint64_t old;                                                                              \
         switch (i->word >> 30) {                                                                   \
@@ -287,7 +287,7 @@ ATOMIC(SWP, __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST))
 #define ATOMIC_IF(name, keep, prefix)                                                              \
     void interp_##name(struct cpu *c, const struct a64_insn *i)                                    \
     {                                                                                              \
-        void *host = location(c, ldst_base(c, i), size_of(i));                                   \
+        void *host = location(c, ldst_base(c, i), size_of(i));                                     \
         const uint64_t operand = cpu_x(c, i->rm);                                                  \
         uint64_t old;                                                                              \
         switch (i->word >> 30) {                                                                   \

@@ -152,8 +152,8 @@ void interp_UBFM(struct cpu *c, const struct a64_insn *i)
     struct bitfield f = bitfield(i);
     uint64_t n = cpu_x(c, i->rn);
     /* Extract the field that starts at r, or insert the low one at width - r. */
-    uint64_t r = f.s >= f.r ? low_bits(n >> f.r, f.s - f.r + 1)
-                            : low_bits(n, f.s + 1) << (f.width - f.r);
+    uint64_t r =
+        f.s >= f.r ? low_bits(n >> f.r, f.s - f.r + 1) : low_bits(n, f.s + 1) << (f.width - f.r);
     cpu_set_x(c, i->rd, r);
 }
 

@@ -27,10 +27,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define BLOCK_MAX    64u           /* instructions */
-#define TABLE_SIZE   16384u        /* blocks that can be found; a power of two */
-#define ARENA_SIZE   (6 * PV_MIB)  /* bytes of blocks */
-#define GENERATIONS  4096u         /* counters; a power of two */
+#define BLOCK_MAX   64u          /* instructions */
+#define TABLE_SIZE  16384u       /* blocks that can be found; a power of two */
+#define ARENA_SIZE  (6 * PV_MIB) /* bytes of blocks */
+#define GENERATIONS 4096u        /* counters; a power of two */
 
 struct interp_code {
     _Atomic uint32_t generation[GENERATIONS];

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The interpreter's side of simd_oracle.c: reads the same words, writes the same hashes. It calls
+ * the handlers on a bare struct cpu whose memory is one flat window.
+ */
+#include "engine/interp/mem.h"
+#include "simd_case.h"
+
+static uint8_t window[512];
+static jmp_buf undefined;
+
+_Noreturn void cpu_undefined(struct cpu *c)
+{
+    longjmp(undefined, 1);
+}
+_Noreturn void cpu_fp_trap(struct cpu *c)
+{
+    abort();
+}
+
+static uint8_t *at(uint64_t va, unsigned size)
+{
+    const uint64_t offset = va - SIMD_CASE_MEMORY;
+    if (offset > sizeof(window) - size)
+        abort();
+    return window + offset;
+}
+
+void mem_probe(struct cpu *c, uint64_t va, unsigned size, bool write)
+{
+    at(va, size);
+}
+
+#define ACCESSORS(bits)                                                                            \
+    uint##bits##_t mem_read##bits(struct cpu *c, uint64_t va)                                      \
+    {                                                                                              \
+        uint##bits##_t value;                                                                      \
+        memcpy(&value, at(va, sizeof(value)), sizeof(value));                                      \
+        return value;                                                                              \
+    }                                                                                              \
+    void mem_write##bits(struct cpu *c, uint64_t va, uint##bits##_t value)                         \
+    {                                                                                              \
+        memcpy(at(va, sizeof(value)), &value, sizeof(value));                                      \
+    }
+ACCESSORS(8)
+ACCESSORS(16)
+ACCESSORS(32)
+ACCESSORS(64)
+
+static struct cpu cpu;
+
+static uint64_t run_case(struct simd_state *state, uint32_t word)
+{
+    struct a64_insn insn;
+    a64_decode(word, &insn);
+    if (insn.op == A64_UNDEFINED || setjmp(undefined) != 0)
+        return 0;
+    memcpy(cpu.v, state->v, sizeof(state->v));
+    memcpy(cpu.x, state->x, sizeof(state->x));
+    memcpy(window, state->memory, sizeof(window));
+    cpu.fpsr = (uint32_t)state->fpsr;
+    interp_handlers[insn.op](&cpu, &insn);
+    memcpy(state->v, cpu.v, sizeof(state->v));
+    memcpy(state->x, cpu.x, sizeof(state->x));
+    memcpy(state->memory, window, sizeof(window));
+    state->fpsr = cpu.fpsr;
+    return simd_case_hash(state);
+}
+
+int main(int argc, char **argv)
+{
+    const uint32_t cases = argc > 1 ? (uint32_t)atoi(argv[1]) : 1;
+    static struct simd_state state;
+    for (uint32_t word; fread(&word, sizeof(word), 1, stdin) == 1;) {
+        for (uint32_t i = 0; i < cases; i++) {
+            simd_case_make(&state, word, i);
+            const uint64_t hash = run_case(&state, word);
+            if (argc > 2)
+                fwrite(&state, sizeof(state), 1, stdout);
+            else
+                fwrite(&hash, sizeof(hash), 1, stdout);
+        }
+    }
+    return 0;
+}
