@@ -20,7 +20,7 @@ import struct
 import subprocess
 import sys
 
-FEATURES = "+v8.2a,+crc,+lse,+rdm,+aes,+sha2,+dotprod,+rcpc,+lor,+ccpp"
+FEATURES = "+v8.2a,+crc,+lse,+rdm,+aes,+sha2,+dotprod,+rcpc,+lor,+ccpp,+fullfp16"
 STEM = re.compile(r"^[A-Z0-9]+")
 INVALID = re.compile(rb"<stdin>:(\d+):\d+: warning: invalid instruction encoding")
 # Mnemonics that LLVM prints for our operation beside its own: aliases that -M no-aliases leaves on.
