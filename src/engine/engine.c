@@ -81,6 +81,11 @@ const char *pv_engine_description(const struct pv_engine_ops *ops)
     return ops->description;
 }
 
+bool pv_engine_is_test_only(const struct pv_engine_ops *ops)
+{
+    return ops->test_only;
+}
+
 int pv_engine_probe(const struct pv_engine_ops *ops, struct pv_error **err)
 {
     return ops->probe ? ops->probe(err) : 0;

@@ -5,8 +5,8 @@
 usage: decoder.py DECODE-WORDS GEN-A64 DEF [--per-pattern N] [--random N] [--seed S]
 
 Two samples. Every pattern of the table is filled with random fields: each word that we take must
-be one for LLVM too, under a mnemonic that belongs to our name for it. And words next to a pattern or
-wholly random: each one that LLVM knows, under a mnemonic that the table has too, must be one for
+be one for LLVM too, under a mnemonic that belongs to our name for it. Then words next to a pattern
+or random: each one that LLVM knows, under a mnemonic that the table has too, must be one for
 us. Encoding groups (bits 28:25, Arm ARM C4.1) in which the table has no line are left out.
 
 Exit status 77 (skipped) when there is no llvm-mc.
@@ -30,6 +30,7 @@ ALIASES = {
     "UBFM": "lsl lsr ubfiz ubfx uxtb uxth",
     "MOVN": "mov", "MOVZ": "mov", "ORR_IMM": "mov",
     "REV32": "rev", "REV64": "rev",
+    "DUP_E": "mov", "SYS": "at dc ic tlbi",
     "CRC32": "crc32b crc32h crc32w crc32x", "CRC32C": "crc32cb crc32ch crc32cw crc32cx",
 }
 
@@ -61,13 +62,16 @@ def belongs(name, mnemonic):
     if mnemonic in ALIASES.get(name, "").split():
         return True
     stem = STEM.match(name)[0].lower()
+    if stem in ("ldst", "ld") or re.match("(LD|ST)1X", name):  # structures
+        return re.fullmatch(r"(ld|st)[1-4]r?", mnemonic) is not None
     if name.endswith("_UR"):  # unscaled: LDRB_UR is ldurb
         stem = stem[:2] + "u" + stem[2:]
     if name.endswith("_NP"):  # no-allocate pair
         stem = stem[:2] + "n" + stem[2:]
     if stem.startswith(("cas", "swp", "ld", "st")) and mnemonic.startswith(stem):
         return re.fullmatch(r"(a|l|al)?(b|h)?|r[bh]?", mnemonic[len(stem):]) is not None
-    return mnemonic == stem
+    # An operation on the upper half of its narrow operand is the same one with Q set.
+    return mnemonic in (stem, stem + "2")
 
 
 def patterns(gen, table):
@@ -108,6 +112,8 @@ def main():
         if name == "UNDEFINED":
             if not mnemonic:
                 continue
+            if mnemonic in ("mrs", "msr") and not word >> 19 & 3:
+                continue  # op0 = 0: LLVM takes these for registers of no name
             if mnemonic.split(".")[0] not in known or word >> 25 & 15 not in groups:
                 absent[mnemonic.split(".")[0]] += 1
                 continue

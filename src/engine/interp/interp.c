@@ -126,6 +126,8 @@ static void interp_reset(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context)
     sysreg_update_fp_trap(c);
     debug_update(c);
     cpu_clear_monitor(c);
+    /* A reset PE starts with an empty instruction cache, and a loader may have been at work. */
+    interp_icache_invalidate_all(c->interp);
 }
 
 static enum pv_exit interp_vcpu_run(struct pv_vcpu *vcpu, struct pv_error **err)

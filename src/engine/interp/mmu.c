@@ -91,7 +91,7 @@ static void flush_all(struct cpu_tlb *tlb)
     flush_first(tlb);
     memset(tlb->second, 0, sizeof(tlb->second));
     memset(tlb->blocks, 0, sizeof(tlb->blocks));
-    tlb->huge[0] = tlb->huge[1] = false;
+    tlb->huge[0] = tlb->huge[1] = tlb->low_global = false;
 }
 
 void mmu_reset(struct cpu *c)
@@ -158,18 +158,17 @@ static void flush_va(struct cpu_tlb *tlb, const struct tlb_request *r)
         struct tlb_entry *e = &tlb->bank[b][tlb_index(r->va)];
         e->read = e->write = e->exec = TLB_NONE;
     }
-    /* A global entry of TTBR0's half may sit at the place of whichever ASID was current. */
-    if (r->kind == TLB_FLUSH_VA && (half || r->asid == tlb->regime.asid)) {
-        struct tlb2_entry *e = &tlb->second[second_index(r->va, r->asid)];
-        if (e->page && entry_dies(e, r))
-            e->page = 0;
-        if (half)
-            return;
-    }
-    if (!half)
+    /*
+     * An entry's place depends on its ASID in TTBR0's half. Global ones, which only firmware has
+     * there, are at the place of whichever ASID was current.
+     */
+    if (!half && (r->kind == TLB_FLUSH_VA_ASIDS || tlb->low_global)) {
         scan_second(tlb, r);
-    else
-        tlb->second[second_index(r->va, 0)].page = 0;
+        return;
+    }
+    struct tlb2_entry *e = &tlb->second[second_index(r->va, r->asid)];
+    if (e->page && entry_dies(e, r))
+        e->page = 0;
 }
 
 void mmu_flush(struct cpu *c, const struct tlb_request *request)
@@ -532,6 +531,7 @@ static void remember(struct cpu *c, uint64_t va, const struct mmu_result *t)
         .perms = t->perms,
         .shift = t->shift,
     };
+    tlb->low_global |= !half && t->global;
     if (t->shift > MMU_PAGE_SHIFT) {
         unsigned bit = bloom_bit(page);
         tlb->blocks[half][bit / 64] |= UINT64_C(1) << bit % 64;

@@ -101,6 +101,7 @@ struct cpu_tlb {
     bool stale;                /* a translation register changed; takes effect at mmu_sync() */
     bool must_sync;            /* sent requests that the next DSB waits for */
     bool high_not_global;      /* TTBR1's half of the first level holds entries of an ASID */
+    bool low_global;           /* TTBR0's half of the second level holds global entries */
     bool used[TLB_BANKS][2];   /* halves with anything in them */
     struct mmu_regime regime;
 
