@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The floating-point handlers, and softfp beneath them, against the oracle (oracle.c).
+ * The floating-point handlers, and softfp beneath them, against the oracle (fp_oracle.c).
  *
- *   fp generate COUNT SEED <patterns >requests
- *   fp check requests answers
+ *   fp-check generate COUNT SEED <patterns >requests
+ *   fp-check check requests answers
  *
  * `patterns` is what `gen-a64.py --list` prints; those that are floating point each get the same
  * number of words. Operands lean on special values: zeros, denormals, the ends of the exponents'
@@ -12,7 +12,7 @@
  */
 #include "engine/interp/handlers.h"
 #include "engine/softfp/softfp.h"
-#include "oracle.h"
+#include "fp_case.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -127,7 +127,7 @@ static uint64_t operand(uint64_t *seed, unsigned size)
     return (r >> 63) << (frac + exp) | e << frac | f;
 }
 
-static void fill(struct oracle_record *q, unsigned size, uint64_t *seed)
+static void fill(struct fp_case *q, unsigned size, uint64_t *seed)
 {
     const unsigned width = 8u << size;
     const uint64_t r = next(seed);
@@ -166,7 +166,7 @@ static int generate(unsigned long count, uint64_t seed)
         if (strcmp(a64_op_name(insn.op), p->name) != 0) /* not allocated, or another's */
             continue;
         for (unsigned run = 0; run < RUN; run++, i++) {
-            struct oracle_record q = {.word = word};
+            struct fp_case q = {.word = word};
             fill(&q, operand_size(p, word, next(&seed)), &seed);
             if (fwrite(&q, sizeof(q), 1, stdout) != 1)
                 return 2;
@@ -177,7 +177,7 @@ static int generate(unsigned long count, uint64_t seed)
 
 /* ---- Replaying ---- */
 
-static void replay(const struct oracle_record *q, struct oracle_record *mine)
+static void replay(const struct fp_case *q, struct fp_case *mine)
 {
     static struct cpu c; /* large; wholly rewritten where it matters */
     struct a64_insn insn;
@@ -195,7 +195,7 @@ static void replay(const struct oracle_record *q, struct oracle_record *mine)
     memcpy(mine->v, c.v, sizeof(mine->v));
 }
 
-static void print(const char *who, const struct oracle_record *r)
+static void print(const char *who, const struct fp_case *r)
 {
     printf("  %-6s fpsr %08x nzcv %08x", who, r->fpsr, r->nzcv);
     for (unsigned i = 0; i < 3; i++)
@@ -209,7 +209,7 @@ static void print(const char *who, const struct oracle_record *r)
  * QEMU (7.2) leaves the sign in bits 31:16 of scalar FCVTZS (vector, fixed-point) of halves, where
  * a write to H clears all above it.
  */
-static void forgive(struct oracle_record *theirs)
+static void forgive(struct fp_case *theirs)
 {
     if ((theirs->word & 0xfff0fc00) == 0x5f10fc00)
         theirs->v[theirs->word & 31][0] &= 0xffff;
@@ -218,7 +218,7 @@ static void forgive(struct oracle_record *theirs)
 static int check(FILE *requests, FILE *answers)
 {
     unsigned long cases = 0, wrong = 0;
-    struct oracle_record q, theirs, mine;
+    struct fp_case q, theirs, mine;
     while (fread(&q, sizeof(q), 1, requests) == 1) {
         if (fread(&theirs, sizeof(theirs), 1, answers) != 1) {
             printf("the oracle stopped at %08x\n", q.word);
