@@ -36,9 +36,12 @@ BARS = {
 
 def ensure_image():
     have = subprocess.run([guest.BUILDER, "inspect", IMAGE], capture_output=True)
-    if have.returncode != 0:
-        subprocess.run([guest.PROGRAM, "image", "build", "debian:13", "--name", IMAGE, "--profile",
-                        "full", "--package", "libpython3-testsuite"], check=True)
+    if have.returncode == 0:
+        return
+    built = subprocess.run([guest.PROGRAM, "image", "build", "debian:13", "--name", IMAGE,
+                            "--profile", "full", "--package", "libpython3.13-testsuite"])
+    if built.returncode != 0:
+        sys.exit(1)
 
 
 def main():
