@@ -35,6 +35,7 @@ struct pv_block_request {
     void (*done)(struct pv_block_request *request, int result);
     void *opaque;
     struct pv_block_request *next; /* the block layer's while the request is under way */
+    int result;                    /* likewise */
 };
 
 struct pv_block_options {
@@ -53,6 +54,12 @@ void pv_block_close(struct pv_block *block);
 
 /* Starts a request; always completes through done. -EINVAL or -ENOSPC ranges complete as errors. */
 void pv_block_submit(struct pv_block *block, struct pv_block_request *request);
+
+/*
+ * Waits until no worker touches a request's memory any more. Their done callbacks still come, on
+ * the loop. Any thread.
+ */
+void pv_block_drain(struct pv_block *block);
 
 uint64_t pv_block_size(const struct pv_block *block);
 bool pv_block_read_only(const struct pv_block *block);

@@ -1,27 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* gpu-server: a renderer behind a vtest socket, for Vulkan programs outside virtual machines. */
-#include "cli/gpu_server.h"
-
-#include <errno.h>
-#include <getopt.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "cli/cli.h"
 #include "gpu/renderer.h"
 #include "gpu/vtest.h"
 
-static const char usage[] =
-    "Usage: pearvisor gpu-server --vtest PATH [--renderer venus|null] [--library FILE]\n"
-    "Serves the host's GPU at a vtest socket. Programs use it with Mesa's Venus driver:\n"
-    "  VN_DEBUG=vtest VTEST_SOCKET_NAME=PATH VK_DRIVER_FILES=virtio_icd.json PROGRAM\n";
+#include <pthread.h>
+#include <signal.h>
 
 static int serve(const char *path, const char *renderer, const struct pv_renderer_config *config)
 {
-    struct pv_error *err PV_CLEANUP_ERROR = NULL;
+    struct pv_error *err = NULL;
     struct pv_vtest *vtest;
     sigset_t signals;
     int got;
@@ -29,46 +20,58 @@ static int serve(const char *path, const char *renderer, const struct pv_rendere
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    if (pv_vtest_create(&vtest, path, renderer, config, &err) < 0) {
-        fprintf(stderr, "pearvisor gpu-server: %s\n", pv_error_message(err));
-        return 1;
-    }
+    if (pv_vtest_create(&vtest, path, renderer, config, &err) < 0)
+        return cli_fail(&err);
     sigwait(&signals, &got);
     pv_vtest_destroy(vtest);
-    return 0;
+    return CLI_OK;
 }
 
-int pv_cli_gpu_server(int argc, char **argv)
+static int run(const struct cli_command *command, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"vtest", required_argument, NULL, 'v'},   {"renderer", required_argument, NULL, 'r'},
-        {"library", required_argument, NULL, 'l'}, {"log", required_argument, NULL, 'L'},
-        {"help", no_argument, NULL, 'h'},          {0},
+        {"vtest", required_argument, NULL, 'v'},
+        {"renderer", required_argument, NULL, 'r'},
+        {"library", required_argument, NULL, 'l'},
+        {"log", required_argument, NULL, 'L'},
+        CLI_HELP_OPTION,
+        {0},
     };
     struct pv_renderer_config config = {0};
-    struct pv_error *err PV_CLEANUP_ERROR = NULL;
-    const char *path = NULL, *renderer = "venus";
+    struct pv_error *err = NULL;
+    const char *path = NULL, *renderer = pv_renderer_names()[0];
     int option;
-    optind = 1;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'v')
-            path = optarg;
-        else if (option == 'r')
-            renderer = optarg;
-        else if (option == 'l')
-            config.vulkan_library = optarg;
-        else if (option == 'L' && pv_log_set_filter(optarg, &err) == 0)
-            continue;
-        else if (option == 'h')
-            return fputs(usage, stdout) < 0;
-        else {
-            fprintf(stderr, "%s\n%s", err ? pv_error_message(err) : "", usage);
-            return 2;
+    while ((option = cli_next_option(command, argc, argv, options)) != -1) {
+        switch (option) {
+        case 'v': path = optarg; break;
+        case 'r': renderer = optarg; break;
+        case 'l': config.vulkan_library = optarg; break;
+        case 'L':
+            if (pv_log_set_filter(optarg, &err) < 0)
+                return cli_usage_error(command, &err);
+            break;
+        case CLI_OPTION_HELP: return CLI_OK;
+        default: return CLI_USAGE;
         }
     }
-    if (!path || optind < argc) {
-        fputs(usage, stderr);
-        return 2;
-    }
+    if (optind < argc)
+        return cli_usage(command, "unexpected argument '%s'", argv[optind]);
+    if (!path)
+        return cli_usage(command, "--vtest PATH is missing");
     return serve(path, renderer, &config);
 }
+
+const struct cli_command cli_gpu_server = {
+    .name = "gpu-server",
+    .summary = "serve the host's GPU at a socket, without a virtual machine",
+    .help = "usage: pearvisor gpu-server --vtest PATH [OPTIONS]\n"
+            "\n"
+            "Vulkan programs use the socket with Mesa's Venus driver (25 or later):\n"
+            "  VN_DEBUG=vtest VTEST_SOCKET_NAME=PATH VK_DRIVER_FILES=virtio_icd.json PROGRAM\n"
+            "\n"
+            "  --vtest PATH       the socket to make; whoever can open it has the GPU\n"
+            "  --renderer NAME    venus (default) or null\n"
+            "  --library FILE     the Vulkan loader to use\n"
+            "  --log FILTER       what to log, e.g. warn,venus=debug\n",
+    .run = run,
+};

@@ -71,6 +71,8 @@ const struct pv_engine_ops *const *pv_engine_list(void);
 const struct pv_engine_ops *pv_engine_find(const char *name);
 const char *pv_engine_name(const struct pv_engine_ops *ops);
 const char *pv_engine_description(const struct pv_engine_ops *ops);
+/* For tests, not for users: the fake engine. */
+bool pv_engine_is_test_only(const struct pv_engine_ops *ops);
 
 /* 0 when usable here; otherwise the error says why not, and the remedy. */
 int pv_engine_probe(const struct pv_engine_ops *ops, struct pv_error **err);

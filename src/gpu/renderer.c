@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "gpu/describe.h"
 #include "gpu/renderer_impl.h"
 
 static const struct pv_renderer_ops *const renderers[] = {
@@ -115,3 +116,11 @@ int pv_renderer_fence(struct pv_renderer *renderer, uint32_t context, uint32_t t
         return pv_error_set(err, EINVAL, "timeline %u, of %u", timeline, PV_RENDERER_TIMELINES);
     return renderer->ops->fence(renderer, context, timeline, fence, err);
 }
+
+#ifndef PV_HAVE_VENUS
+int pv_gpu_describe(struct pv_buffer *out, const char *library, struct pv_error **err)
+{
+    return pv_error_set(err, ENOTSUP,
+                        "this build has no Vulkan: install libvulkan-dev and build again");
+}
+#endif

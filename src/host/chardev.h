@@ -25,7 +25,8 @@ struct pv_chardev_client {
 
 /*
  * This process's stdin and stdout; a terminal is put in raw mode until destroy. The escape key
- * Ctrl-] (0x1d) calls `escape` instead of reaching the guest; pressed twice it sends one Ctrl-].
+ * Ctrl-] starts a command: q calls `escape`, Ctrl-] sends one to the guest, anything else sends
+ * both keys. It is only special on a terminal. Destroying waits a moment for unwritten output.
  */
 int pv_chardev_stdio_create(struct pv_chardev **out, struct pv_loop *loop,
                             void (*escape)(void *opaque), void *opaque, struct pv_error **err);

@@ -3,8 +3,9 @@
  * The event loop that devices run on. One thread calls pv_loop_run(); descriptors, timers and
  * posted work all call back on that thread.
  *
- * Which calls may come from which thread: pv_loop_post(), pv_loop_stop() and pv_timer_set() from
- * any; everything else on the loop's thread, or before pv_loop_run() and after it returned.
+ * Which calls may come from which thread: pv_loop_post(), pv_loop_stop(), pv_event_signal() and
+ * pv_timer_set() from any; everything else on the loop's thread, or before pv_loop_run() and after
+ * it returned.
  */
 #ifndef PV_HOST_LOOP_H
 #define PV_HOST_LOOP_H
@@ -13,6 +14,7 @@
 #include <stdint.h>
 
 struct pv_error;
+struct pv_event;
 struct pv_loop;
 struct pv_watch;
 struct pv_timer;
@@ -37,6 +39,15 @@ void pv_loop_stop(struct pv_loop *loop);
  * is destroyed is dropped.
  */
 int pv_loop_post(struct pv_loop *loop, void (*fn)(void *opaque), void *opaque);
+
+/*
+ * Work that is asked for again and again: however often it was signalled since it last ran, `fn`
+ * runs once. Signalling allocates nothing and cannot fail. Once destroyed it does not run any more.
+ */
+int pv_event_create(struct pv_event **out, struct pv_loop *loop, void (*fn)(void *opaque),
+                    void *opaque, struct pv_error **err);
+void pv_event_signal(struct pv_event *event);
+void pv_event_destroy(struct pv_event *event);
 
 typedef void pv_watch_fn(void *opaque, int fd, unsigned events);
 

@@ -89,10 +89,16 @@ static struct region *find_locked(const struct pv_address_space *as, uint64_t ad
     return i < as->count && as->regions[i]->info.address <= address ? as->regions[i] : NULL;
 }
 
-static struct region *find(struct pv_address_space *as, uint64_t address)
+/*
+ * Copies what is known of the region that holds `address`: the region itself may be removed, by a
+ * guest that moves a BAR while another vCPU uses it, as soon as the lock is dropped.
+ */
+static bool find(struct pv_address_space *as, uint64_t address, struct region *found)
 {
     pthread_rwlock_rdlock(&as->lock);
-    struct region *region = find_locked(as, address);
+    const struct region *region = find_locked(as, address);
+    if (region)
+        *found = *region;
     pthread_rwlock_unlock(&as->lock);
     return region;
 }
@@ -110,50 +116,58 @@ static int dirty_alloc(struct region *region)
     return region->dirty ? 0 : -ENOMEM;
 }
 
+static int check_extent(const struct pv_region_info *info, struct pv_error **err)
+{
+    uint64_t end;
+    if (!info->size || (info->address | info->size) % PV_GUEST_PAGE ||
+        !pv_add_ok(info->address, info->size - 1, &end))
+        return pv_error_set(err, EINVAL,
+                            "memory region '%s' at %#" PRIx64 ", size %#" PRIx64
+                            ": must be whole 4 KiB pages",
+                            info->name, info->address, info->size);
+    return 0;
+}
+
+static int insert_locked(struct pv_address_space *as, struct region *region, struct pv_error **err)
+{
+    const struct pv_region_info *info = &region->info;
+    size_t at = lower_bound(as, info->address);
+    if (at < as->count && as->regions[at]->info.address <= info->address + (info->size - 1)) {
+        const struct pv_region_info *other = &as->regions[at]->info;
+        return pv_error_set(err, EEXIST,
+                            "memory region '%s' at %#" PRIx64 " overlaps '%s' at %#" PRIx64,
+                            info->name, info->address, other->name, other->address);
+    }
+    struct region **bigger = realloc(as->regions, (as->count + 1) * sizeof(as->regions[0]));
+    if (!bigger)
+        return pv_error_set(err, ENOMEM, "memory region '%s': out of memory", info->name);
+    memmove(bigger + at + 1, bigger + at, (as->count - at) * sizeof(bigger[0]));
+    bigger[at] = region;
+    as->regions = bigger;
+    as->count++;
+    return 0;
+}
+
 /* Takes over `region`, also on failure. */
 static int insert(struct pv_address_space *as, struct region *region, struct pv_error **err)
 {
-    const struct pv_region_info *info = &region->info;
-    uint64_t end = 0;
-    int ret = 0;
-
-    if (!info->size || (info->address | info->size) % PV_GUEST_PAGE ||
-        !pv_add_ok(info->address, info->size - 1, &end))
-        ret = pv_error_set(err, EINVAL,
-                           "memory region '%s' at %#" PRIx64 ", size %#" PRIx64
-                           ": must be whole 4 KiB pages",
-                           info->name, info->address, info->size);
-    if (!ret && info->kind == PV_REGION_RAM && as->dirty_logging)
-        ret = dirty_alloc(region);
-    if (ret < 0) {
-        region_free(region);
-        return ret;
-    }
-
-    pthread_rwlock_wrlock(&as->lock);
-    size_t at = lower_bound(as, info->address);
-    struct region **bigger = NULL;
-    if (at < as->count && as->regions[at]->info.address <= end) {
-        const struct pv_region_info *other = &as->regions[at]->info;
-        ret = pv_error_set(err, EEXIST,
-                           "memory region '%s' at %#" PRIx64 " overlaps '%s' at %#" PRIx64,
-                           info->name, info->address, other->name, other->address);
-    } else {
-        bigger = realloc(as->regions, (as->count + 1) * sizeof(*bigger));
-        if (!bigger)
-            ret = pv_error_set(err, ENOMEM, "memory region '%s': out of memory", info->name);
-    }
-    if (ret < 0) {
-        pthread_rwlock_unlock(&as->lock);
-        region_free(region);
-        return ret;
-    }
-    as->regions = bigger;
-    memmove(bigger + at + 1, bigger + at, (as->count - at) * sizeof(*bigger));
-    bigger[at] = region;
-    as->count++;
     const struct pv_region_info copy = region->info;
+    int ret = check_extent(&copy, err);
+    if (ret < 0) {
+        region_free(region);
+        return ret;
+    }
+    if (copy.kind == PV_REGION_RAM && as->dirty_logging && dirty_alloc(region) < 0) {
+        region_free(region);
+        return pv_error_set(err, ENOMEM, "memory region '%s': out of memory", copy.name);
+    }
+    pthread_rwlock_wrlock(&as->lock);
+    ret = insert_locked(as, region, err);
     pthread_rwlock_unlock(&as->lock);
+    if (ret < 0) {
+        region_free(region);
+        return ret;
+    }
 
     pthread_mutex_lock(&as->listener_lock);
     for (struct pv_as_listener *l = as->listeners; l; l = l->next)
@@ -229,7 +243,7 @@ int pv_as_remove(struct pv_address_space *as, uint64_t address)
         return -ENOENT;
     }
     struct region *region = as->regions[at];
-    memmove(as->regions + at, as->regions + at + 1, (as->count - at - 1) * sizeof(*as->regions));
+    memmove(as->regions + at, as->regions + at + 1, (as->count - at - 1) * sizeof(as->regions[0]));
     as->count--;
     pthread_rwlock_unlock(&as->lock);
 
@@ -302,7 +316,7 @@ static void tell_dirty_log_changed(struct pv_address_space *as)
 
 /* ---- Checked access ---- */
 
-static void mark_region(struct region *region, uint64_t offset, uint64_t len)
+static void mark_region(const struct region *region, uint64_t offset, uint64_t len)
 {
     if (!region->dirty || !len)
         return;
@@ -318,15 +332,15 @@ static void mark_region(struct region *region, uint64_t offset, uint64_t len)
  */
 static void *span(struct pv_address_space *as, uint64_t address, size_t *len, bool write)
 {
-    struct region *region = find(as, address);
-    if (!region || region->info.kind == PV_REGION_MMIO ||
-        (write && region->info.kind == PV_REGION_ROM))
+    struct region region;
+    if (!find(as, address, &region) || region.info.kind == PV_REGION_MMIO ||
+        (write && region.info.kind == PV_REGION_ROM))
         return NULL;
-    uint64_t offset = address - region->info.address;
-    *len = (size_t)PV_MIN((uint64_t)*len, region->info.size - offset);
+    uint64_t offset = address - region.info.address;
+    *len = (size_t)PV_MIN((uint64_t)*len, region.info.size - offset);
     if (write && as->dirty_logging)
-        mark_region(region, offset, *len);
-    return (char *)region->info.host + offset;
+        mark_region(&region, offset, *len);
+    return (char *)region.info.host + offset;
 }
 
 int pv_as_read(struct pv_address_space *as, uint64_t address, void *buf, size_t len)
@@ -377,16 +391,16 @@ int pv_as_fill(struct pv_address_space *as, uint64_t address, uint8_t byte, size
 
 void *pv_as_host(struct pv_address_space *as, uint64_t address, size_t len, bool write)
 {
-    struct region *region = find(as, address);
-    if (!region || region->info.kind == PV_REGION_MMIO ||
-        (write && region->info.kind == PV_REGION_ROM))
+    struct region region;
+    if (!find(as, address, &region) || region.info.kind == PV_REGION_MMIO ||
+        (write && region.info.kind == PV_REGION_ROM))
         return NULL;
-    uint64_t offset = address - region->info.address;
-    if (!pv_range_ok(offset, len, region->info.size))
+    uint64_t offset = address - region.info.address;
+    if (!pv_range_ok(offset, len, region.info.size))
         return NULL;
     if (write && as->dirty_logging)
-        mark_region(region, offset, len);
-    return (char *)region->info.host + offset;
+        mark_region(&region, offset, len);
+    return (char *)region.info.host + offset;
 }
 
 /* ---- vCPU access ---- */
@@ -400,33 +414,33 @@ static uint64_t load_le(const void *host, unsigned size)
 
 int pv_as_cpu_read(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t *value)
 {
-    struct region *region = find(as, address);
-    if (!region)
+    struct region region;
+    if (!find(as, address, &region))
         return -EFAULT;
-    uint64_t offset = address - region->info.address;
-    if (!pv_range_ok(offset, size, region->info.size))
+    uint64_t offset = address - region.info.address;
+    if (!pv_range_ok(offset, size, region.info.size))
         return -EFAULT;
-    if (region->info.kind == PV_REGION_MMIO)
-        *value = region->ops->read(region->opaque, offset, size);
+    if (region.info.kind == PV_REGION_MMIO)
+        *value = region.ops->read(region.opaque, offset, size);
     else
-        *value = load_le((const char *)region->info.host + offset, size);
+        *value = load_le((const char *)region.info.host + offset, size);
     return 0;
 }
 
 int pv_as_cpu_write(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t value)
 {
-    struct region *region = find(as, address);
-    if (!region)
+    struct region region;
+    if (!find(as, address, &region))
         return -EFAULT;
-    uint64_t offset = address - region->info.address;
-    if (!pv_range_ok(offset, size, region->info.size))
+    uint64_t offset = address - region.info.address;
+    if (!pv_range_ok(offset, size, region.info.size))
         return -EFAULT;
-    if (region->info.kind == PV_REGION_RAM) {
-        memcpy((char *)region->info.host + offset, &value, size);
+    if (region.info.kind == PV_REGION_RAM) {
+        memcpy((char *)region.info.host + offset, &value, size);
         if (as->dirty_logging)
-            mark_region(region, offset, size);
-    } else if (region->ops) {
-        region->ops->write(region->opaque, offset, size, value);
+            mark_region(&region, offset, size);
+    } else if (region.ops) {
+        region.ops->write(region.opaque, offset, size, value);
     }
     return 0;
 }
@@ -463,9 +477,10 @@ void pv_as_mark_dirty(struct pv_address_space *as, uint64_t address, uint64_t le
 {
     if (!as->dirty_logging)
         return;
-    struct region *region = find(as, address);
-    if (region && pv_range_ok(address - region->info.address, len, region->info.size))
-        mark_region(region, address - region->info.address, len);
+    struct region region;
+    if (find(as, address, &region) &&
+        pv_range_ok(address - region.info.address, len, region.info.size))
+        mark_region(&region, address - region.info.address, len);
 }
 
 int pv_as_dirty_fetch(struct pv_address_space *as, uint64_t address, uint64_t *bitmap, size_t words)

@@ -17,7 +17,10 @@ struct pv_netdev;
 
 #define PV_ETH_FRAME_MAX 65550u /* without FCS: a 64 KiB packet and its header */
 
-/* The guest side of a netdev. */
+/*
+ * The guest side of a netdev. send() and can_receive() run with the device's lock held, so a
+ * backend never calls receive() from inside them but defers it (pv_event).
+ */
 struct pv_netdev_client {
     /* A frame for the guest. False when the guest has no buffer: the backend may drop or wait. */
     bool (*receive)(void *opaque, const void *frame, size_t len);

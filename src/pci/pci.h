@@ -33,6 +33,9 @@ int pv_pci_bus_create(struct pv_pci_bus **out, const struct pv_pci_bus_config *c
 /* Also destroys the functions still plugged in. */
 void pv_pci_bus_destroy(struct pv_pci_bus *bus);
 
+/* As a machine reset does: configuration registers and devices go back to their initial state. */
+void pv_pci_bus_reset(struct pv_pci_bus *bus);
+
 struct pv_pci_function_config {
     uint16_t vendor, device, subsystem_vendor, subsystem;
     uint32_t class_code; /* 24 bits */
@@ -44,7 +47,11 @@ struct pv_pci_function_config {
 
 struct pv_pci_function_ops {
     const char *name;
-    /* Secondary effects of config writes beyond what the core does. May be NULL. */
+    /*
+     * Secondary effects of config writes beyond what the core does, and a chance to fill in bytes
+     * that are about to be read. Called without any PCI lock. May be NULL.
+     */
+    void (*config_read)(void *opaque, unsigned offset, unsigned size);
     void (*config_written)(void *opaque, unsigned offset, unsigned size);
     void (*reset)(void *opaque);
     void (*destroy)(void *opaque);
@@ -69,8 +76,16 @@ uint64_t pv_pci_bar_address(const struct pv_pci_function *function, unsigned bar
 int pv_pci_add_capability(struct pv_pci_function *function, uint8_t id, const void *body,
                           size_t size, struct pv_error **err);
 
-/* Config space, for capabilities whose fields the owner keeps. */
+/* Config space, for capabilities whose fields the owner keeps; before the guest runs. */
 uint8_t *pv_pci_config(struct pv_pci_function *function);
+
+/* The same from callbacks while the guest runs: 1 to 8 bytes inside the 4 KiB, under the lock. */
+uint64_t pv_pci_config_load(struct pv_pci_function *function, unsigned offset, unsigned size);
+void pv_pci_config_store(struct pv_pci_function *function, unsigned offset, unsigned size,
+                         uint64_t value);
+
+/* Lets the guest write [offset, offset + size). Before the guest runs. */
+void pv_pci_set_writable(struct pv_pci_function *function, unsigned offset, unsigned size);
 
 /* Sends an MSI-X vector (or marks it pending while masked). False when MSI-X is off. */
 bool pv_pci_msix_notify(struct pv_pci_function *function, unsigned vector);

@@ -76,6 +76,7 @@ struct pv_virtio_device_ops {
 /* One buffer chain taken from a queue: the device-readable part comes first. */
 struct pv_virtq_chain {
     uint16_t head;      /* for pv_virtq_push; opaque to devices */
+    uint32_t epoch;     /* likewise: a chain from before a reset is never pushed */
     unsigned out_count; /* iovecs the device reads */
     unsigned in_count;  /* iovecs the device writes */
     size_t out_bytes;
@@ -94,12 +95,26 @@ int pv_virtq_pop(struct pv_virtq *queue, struct pv_virtq_chain *chain);
 /* Returns a chain with `written` bytes of its device-writable part filled in, and finishes it. */
 void pv_virtq_push(struct pv_virtq *queue, struct pv_virtq_chain *chain, size_t written);
 
+/* As that for several chains, which the driver sees appear at once. */
+void pv_virtq_push_batch(struct pv_virtq *queue, struct pv_virtq_chain *chains,
+                         const size_t *written, unsigned count);
+
 /* Frees the chain's iovecs without returning it to the driver (after a reset). */
 void pv_virtq_chain_finish(struct pv_virtq_chain *chain);
 
 /* Interrupts the driver if it wants to know (event index or flags); once after a batch of pushes.
  */
 void pv_virtq_notify(struct pv_virtq *queue);
+
+/*
+ * queue_ready handles at most this many chains and then calls pv_virtq_reschedule(), so that a
+ * driver that never stops does not keep the loop from its other work.
+ */
+#define PV_VIRTQ_BUDGET 256u
+void pv_virtq_reschedule(struct pv_virtq *queue);
+
+/* Whether the queue is enabled on a device that the driver started and that has not failed. */
+bool pv_virtq_running(const struct pv_virtq *queue);
 
 /* Whether the driver has made more buffers available than were popped. */
 bool pv_virtq_has_work(struct pv_virtq *queue);

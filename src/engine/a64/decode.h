@@ -25,4 +25,7 @@ void a64_decode(uint32_t word, struct a64_insn *insn);
 /* The operation's name as spec/a64.def has it, e.g. "ADD_IMM". */
 const char *a64_op_name(unsigned op);
 
+/* Its class=, by which engines end blocks and check the FP trap. op < A64_OP_COUNT. */
+enum a64_class a64_op_class(unsigned op);
+
 #endif

@@ -34,6 +34,13 @@ union cpu_vreg {
     uint8_t b[16];
 };
 
+/* What the last load-exclusive saw; size 0 when the monitor is open. atomic.c says how it works. */
+struct cpu_monitor {
+    uint64_t va;
+    unsigned size; /* bytes */
+    uint64_t value[2];
+};
+
 struct cpu {
     uint64_t x[32]; /* x[31] is always 0: XZR */
     uint64_t pc;
@@ -52,6 +59,9 @@ struct cpu {
     /* Cached trap state: bit 0, FP/SIMD traps at the current EL (CPACR_EL1.FPEN). */
     bool fp_trapped;
     bool branched; /* set by cpu_branch: PC is final */
+    bool leaving;  /* set by cpu_leave: the loop returns `exit` after this instruction */
+    enum pv_exit exit;
+    struct cpu_monitor monitor;
 
     struct cpu_tlb *tlb;
     struct cpu_code *code;
@@ -100,6 +110,19 @@ static inline void cpu_branch(struct cpu *c, uint64_t target)
 {
     c->pc = target;
     c->branched = true;
+}
+
+/* Ends the run loop after this instruction; only in an instruction of class system. */
+static inline void cpu_leave(struct cpu *c, enum pv_exit exit)
+{
+    c->exit = exit;
+    c->leaving = true;
+}
+
+/* CLREX and exception return. */
+static inline void cpu_clear_monitor(struct cpu *c)
+{
+    c->monitor.size = 0;
 }
 
 /* Condition `cond` (0..15) against NZCV (Arm ARM C1.2.4). */
@@ -157,6 +180,16 @@ _Noreturn void cpu_raise(struct cpu *c, unsigned ec, uint32_t iss);
 /* The same with FAR_EL1 set. */
 _Noreturn void cpu_raise_far(struct cpu *c, unsigned ec, uint32_t iss, uint64_t far);
 _Noreturn void cpu_undefined(struct cpu *c);
+
+/* SP is not 16-byte aligned: raises if SCTLR_EL1.SA or SA0 makes that an exception here. */
+void cpu_sp_misaligned(struct cpu *c);
+
+/* Before a load or store whose base is SP. */
+static inline void cpu_check_sp(struct cpu *c)
+{
+    if (PV_UNLIKELY(c->sp & 15))
+        cpu_sp_misaligned(c);
+}
 
 /* First thing in every FP and SIMD handler (the loop may do it for whole classes). */
 _Noreturn void cpu_fp_trap(struct cpu *c);

@@ -263,6 +263,8 @@ void pv_vn_stream_register(struct pv_vn_stream *stream, void *args, void *owner)
 PV_VN_HANDLERS(X)
 #undef X
 
+VkResult pv_vn_instance_create(struct pv_vn_context *ctx, const VkApplicationInfo *guest_app,
+                               struct pv_vn_instance *instance);
 void pv_vn_instance_destroy(struct pv_vn_context *ctx, struct pv_vn_instance *instance);
 void pv_vn_device_destroy(struct pv_vn_context *ctx, struct pv_vn_device *device);
 bool pv_vn_physical_init(struct pv_vn_physical *physical);

@@ -87,8 +87,8 @@ static bool has_portability(const struct pv_vn_context *ctx)
     return false;
 }
 
-static VkResult create(struct pv_vn_context *ctx, const VkApplicationInfo *guest_app,
-                       struct pv_vn_instance *instance)
+VkResult pv_vn_instance_create(struct pv_vn_context *ctx, const VkApplicationInfo *guest_app,
+                               struct pv_vn_instance *instance)
 {
     PFN_vkCreateInstance vk_create = PV_VN_PROC(ctx->global_procs, vkCreateInstance);
     static const char *const portability[] = {VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME};
@@ -132,7 +132,7 @@ void pv_vn_do_vkCreateInstance(struct pv_vn_stream *stream, void *args)
     else if (!(instance = calloc(1, sizeof(*instance))))
         a->ret = VK_ERROR_OUT_OF_HOST_MEMORY;
     else
-        a->ret = create(ctx, a->pCreateInfo->pApplicationInfo, instance);
+        a->ret = pv_vn_instance_create(ctx, a->pCreateInfo->pApplicationInfo, instance);
     if (instance) {
         pthread_mutex_lock(&ctx->lock);
         instance->next = ctx->instances;

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+# A thin front: Meson does the work. `make help` lists what there is.
+
+BUILD ?= build
+
+.PHONY: all demo check test lint format tidy bench deps clean help
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@tools/install-deps run
+	@meson setup $(BUILD)
+
+demo: ## install what is missing, build, make a Debian guest and show it running
+	@tools/install-deps run
+	@$(MAKE) --no-print-directory all
+	@tools/demo $(BUILD)/pearvisor
+
+check: ## every build, every test; ends with "N passed, N failed, N skipped"
+	@tools/install-deps run check
+	@tools/check
+
+test: all ## the tests of the ordinary build only
+	@meson test -C $(BUILD) --print-errorlogs
+
+lint: all ## layering, format and clang-tidy
+	@meson test -C $(BUILD) --suite lint --print-errorlogs
+	@tests/lint/tidy.sh $(BUILD)
+
+format: ## rewrite the C files as clang-format has them
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+bench: all ## list the benchmarks; run one with bench/run NAME
+	@bench/run --list
+
+deps: ## install the Debian packages that building and testing need
+	@tools/install-deps run check
+
+clean: ## remove the build folders
+	rm -rf build build-*
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/error.h"
+#include "base/util.h"
+#include "block/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#define IOV_BATCH   64u
+#define ZERO_BUFFER 65536u
+
+struct raw {
+    struct pv_block_image base;
+    int fd;
+};
+
+static int raw_fd(const struct pv_block_image *image)
+{
+    return ((const struct raw *)image)->fd;
+}
+
+/* Drops the first `len` bytes of a batch of iovecs; returns the first that has bytes left. */
+static unsigned advance(struct iovec *iov, unsigned first, unsigned count, size_t len)
+{
+    while (first < count && len >= iov[first].iov_len)
+        len -= iov[first++].iov_len;
+    if (first < count) {
+        iov[first].iov_base = (char *)iov[first].iov_base + len;
+        iov[first].iov_len -= len;
+    }
+    return first;
+}
+
+/* One batch; the iovecs are consumed. */
+static int transfer_batch(int fd, bool write, struct iovec *iov, unsigned count, uint64_t offset)
+{
+    unsigned first = advance(iov, 0, count, 0);
+    while (first < count) {
+        ssize_t ret = write ? pwritev(fd, iov + first, (int)(count - first), (off_t)offset)
+                            : preadv(fd, iov + first, (int)(count - first), (off_t)offset);
+        if (ret < 0 && errno == EINTR)
+            continue;
+        if (ret < 0)
+            return -errno;
+        if (ret == 0) {
+            if (write)
+                return -EIO;
+            /* Someone made the file shorter since it was opened. */
+            for (unsigned i = first; i < count; i++)
+                memset(iov[i].iov_base, 0, iov[i].iov_len);
+            return 0;
+        }
+        offset += (uint64_t)ret;
+        first = advance(iov, first, count, (size_t)ret);
+    }
+    return 0;
+}
+
+static int transfer(int fd, bool write, const struct iovec *iov, unsigned count, uint64_t offset)
+{
+    int ret = 0;
+    while (count && !ret) {
+        struct iovec batch[IOV_BATCH];
+        unsigned n = PV_MIN(count, IOV_BATCH);
+        uint64_t len = 0;
+        for (unsigned i = 0; i < n; i++) {
+            batch[i] = iov[i];
+            len += iov[i].iov_len;
+        }
+        ret = transfer_batch(fd, write, batch, n, offset);
+        offset += len;
+        iov += n;
+        count -= n;
+    }
+    return ret;
+}
+
+static int raw_read(struct pv_block_image *image, const struct iovec *iov, unsigned count,
+                    uint64_t offset)
+{
+    return transfer(raw_fd(image), false, iov, count, offset);
+}
+
+static int raw_write(struct pv_block_image *image, const struct iovec *iov, unsigned count,
+                     uint64_t offset)
+{
+    return transfer(raw_fd(image), true, iov, count, offset);
+}
+
+static int raw_flush(struct pv_block_image *image)
+{
+    return fdatasync(raw_fd(image)) < 0 ? -errno : 0;
+}
+
+static int allocate(const struct pv_block_image *image, int mode, uint64_t offset, uint64_t length)
+{
+    int ret;
+    do
+        ret = fallocate(raw_fd(image), mode, (off_t)offset, (off_t)length);
+    while (ret < 0 && errno == EINTR);
+    return ret < 0 ? -errno : 0;
+}
+
+static int raw_discard(struct pv_block_image *image, uint64_t offset, uint64_t length)
+{
+    int ret = allocate(image, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+    /* A discard promises nothing, so a file system that cannot punch holes does no harm. */
+    return ret == -EOPNOTSUPP ? 0 : ret;
+}
+
+static int write_zeroes(struct pv_block_image *image, uint64_t offset, uint64_t length)
+{
+    static const char zeroes[ZERO_BUFFER];
+    int ret = 0;
+    while (length && !ret) {
+        const struct iovec iov = {.iov_base = (void *)zeroes,
+                                  .iov_len = (size_t)PV_MIN(length, (uint64_t)ZERO_BUFFER)};
+        ret = raw_write(image, &iov, 1, offset);
+        offset += iov.iov_len;
+        length -= iov.iov_len;
+    }
+    return ret;
+}
+
+static int raw_zero(struct pv_block_image *image, uint64_t offset, uint64_t length, bool unmap)
+{
+    int mode = unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
+    int ret = allocate(image, mode | FALLOC_FL_KEEP_SIZE, offset, length);
+    return ret == -EOPNOTSUPP ? write_zeroes(image, offset, length) : ret;
+}
+
+static void raw_close(struct pv_block_image *image)
+{
+    close(raw_fd(image)); /* and with it the lock */
+    free(image);
+}
+
+static const struct pv_block_image_ops raw_ops = {
+    .name = "raw",
+    .read = raw_read,
+    .write = raw_write,
+    .flush = raw_flush,
+    .discard = raw_discard,
+    .zero = raw_zero,
+    .close = raw_close,
+};
+
+static bool raw_probe(const uint8_t *head, size_t len)
+{
+    return true;
+}
+
+static int raw_size(int fd, uint64_t *size, struct pv_error **err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return pv_error_errno(err, errno, "reading its size");
+    if (S_ISREG(st.st_mode)) {
+        *size = (uint64_t)st.st_size;
+        return 0;
+    }
+    if (ioctl(fd, BLKGETSIZE64, size) < 0)
+        return pv_error_errno(err, errno, "reading the block device's size");
+    return 0;
+}
+
+static int raw_open(struct pv_block_image **out, int fd, bool read_only, struct pv_error **err)
+{
+    uint64_t size;
+    int ret = raw_size(fd, &size, err);
+    if (ret < 0)
+        return ret;
+    struct raw *raw = calloc(1, sizeof(*raw));
+    if (!raw)
+        return pv_error_set(err, ENOMEM, "out of memory");
+    raw->base = (struct pv_block_image){
+        .ops = &raw_ops, .size = size, .read_only = read_only, .can_discard = !read_only};
+    raw->fd = fd;
+    *out = &raw->base;
+    return 0;
+}
+
+const struct pv_block_format pv_block_raw = {
+    .name = "raw",
+    .probe = raw_probe,
+    .open = raw_open,
+};

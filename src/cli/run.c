@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* `pearvisor run`: one VM in the foreground, in this process. */
+#include "base/error.h"
+#include "base/parse.h"
+#include "base/util.h"
+#include "cli/cli.h"
+#include "cli/library.h"
+#include "cli/run_options.h"
+#include "engine/engine.h"
+#include "host/signals.h"
+#include "vm/vm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#define MIN_MEMORY (64 * PV_MIB)
+#define MAX_MEMORY (255 * PV_GIB)
+
+enum {
+    OPTION_ENGINE = 256,
+    OPTION_CPUS,
+    OPTION_MEMORY,
+    OPTION_KERNEL,
+    OPTION_INITRD,
+    OPTION_APPEND,
+    OPTION_DISK,
+    OPTION_NET,
+    OPTION_CONSOLE,
+    OPTION_TRANSPORT,
+};
+
+static const struct option run_options[] = {
+    {"engine", required_argument, NULL, OPTION_ENGINE},
+    {"cpus", required_argument, NULL, OPTION_CPUS},
+    {"memory", required_argument, NULL, OPTION_MEMORY},
+    {"kernel", required_argument, NULL, OPTION_KERNEL},
+    {"initrd", required_argument, NULL, OPTION_INITRD},
+    {"append", required_argument, NULL, OPTION_APPEND},
+    {"disk", required_argument, NULL, OPTION_DISK},
+    {"net", required_argument, NULL, OPTION_NET},
+    {"console", required_argument, NULL, OPTION_CONSOLE},
+    {"transport", required_argument, NULL, OPTION_TRANSPORT},
+    CLI_HELP_OPTION,
+    {0},
+};
+
+struct request {
+    struct pv_config config;
+    struct cli_image image;
+    char *append; /* the image's command line with --append behind it */
+    bool net_given;
+};
+
+static int parse_transport(const char *text, struct pv_config *config, struct pv_error **err)
+{
+    if (!strcmp(text, "pci"))
+        config->transport = PV_TRANSPORT_PCI;
+    else if (!strcmp(text, "mmio"))
+        config->transport = PV_TRANSPORT_MMIO;
+    else
+        return pv_error_set(err, EINVAL, "--transport '%s': use pci or mmio", text);
+    return 0;
+}
+
+static int parse_option(struct request *request, int option, char *value, struct pv_error **err)
+{
+    struct pv_config *config = &request->config;
+    uint64_t number;
+    int ret = 0;
+    switch (option) {
+    case OPTION_ENGINE:
+        config->engine = value;
+        if (!pv_engine_find(value))
+            ret = pv_error_set(err, EINVAL,
+                               "--engine '%s': unknown; 'pearvisor engines' lists them", value);
+        break;
+    case OPTION_CPUS:
+        ret = pv_parse_u64(value, "--cpus", 1, PV_MAX_VCPUS, &number, err);
+        if (ret >= 0)
+            config->cpus = (unsigned)number;
+        break;
+    case OPTION_MEMORY:
+        ret = pv_parse_size(value, "--memory", MIN_MEMORY, MAX_MEMORY, &config->memory, err);
+        break;
+    case OPTION_KERNEL: config->kernel = value; break;
+    case OPTION_INITRD: config->initrd = value; break;
+    case OPTION_APPEND: config->append = value; break;
+    case OPTION_DISK: ret = cli_parse_disk(value, config, err); break;
+    case OPTION_NET:
+        request->net_given = true;
+        ret = cli_parse_net(value, config, err);
+        break;
+    case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
+    case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
+    }
+    return ret;
+}
+
+/* Puts the image's disk first, and its kernel where none was given. */
+static int use_image(struct request *request, const char *name, struct pv_error **err)
+{
+    struct pv_config *config = &request->config;
+    int ret = cli_image_find(&request->image, name, err);
+    if (ret < 0)
+        return ret;
+    if (config->disk_count == PV_CONFIG_MAX_DISKS)
+        return pv_error_set(err, EINVAL, "image '%s': it and %u disks are one too many", name,
+                            PV_CONFIG_MAX_DISKS);
+    memmove(config->disks + 1, config->disks, config->disk_count * sizeof(config->disks[0]));
+    config->disks[0] = (struct pv_config_disk){.path = request->image.disk};
+    config->disk_count++;
+    if (!config->kernel) {
+        config->kernel = request->image.kernel;
+        if (!config->initrd)
+            config->initrd = request->image.initrd;
+    }
+    if (asprintf(&request->append, "%s%s%s", request->image.append, config->append ? " " : "",
+                 config->append ? config->append : "") < 0) {
+        request->append = NULL;
+        return pv_error_set(err, ENOMEM, "image '%s': out of memory", name);
+    }
+    config->append = request->append;
+    return 0;
+}
+
+/* ---- Running ---- */
+
+struct session {
+    struct pv_vm *vm;
+    bool asked; /* the power button was pressed already */
+};
+
+/* The first request is the guest's to answer; the second is not. */
+static void end(struct session *session, const char *again)
+{
+    if (session->asked) {
+        pv_vm_kill(session->vm);
+        return;
+    }
+    session->asked = true;
+    fprintf(stderr, "\r\npearvisor: asking the guest to power off; %s ends it at once\r\n", again);
+    pv_vm_power_button(session->vm);
+}
+
+static void on_signal(void *opaque, int signal_number)
+{
+    end(opaque, signal_number == SIGINT ? "a second interrupt" : "a second SIGTERM");
+}
+
+static void on_escape(void *opaque)
+{
+    end(opaque, "Ctrl-] q again");
+}
+
+static void on_console(void *opaque, const char *path)
+{
+    fprintf(stderr, "pearvisor: console at %s\n", path);
+}
+
+static int run_vm(const struct pv_config *config, struct pv_error **err)
+{
+    struct session session = {0};
+    const struct pv_vm_events events = {
+        .console_escape = on_escape,
+        .console_ready = on_console,
+        .opaque = &session,
+    };
+    struct pv_signal *term = NULL, *interrupt = NULL;
+    enum pv_vm_end reason;
+    int ret = pv_vm_create(&session.vm, config, &events, err);
+    if (ret < 0)
+        return ret;
+    struct pv_loop *loop = pv_vm_loop(session.vm);
+    ret = pv_signal_create(&term, loop, SIGTERM, on_signal, &session, err);
+    if (ret >= 0)
+        ret = pv_signal_create(&interrupt, loop, SIGINT, on_signal, &session, err);
+    if (ret >= 0 && config->console == PV_CONSOLE_STDIO && isatty(STDIN_FILENO))
+        fprintf(stderr, "pearvisor: Ctrl-] q leaves\r\n");
+    if (ret >= 0)
+        ret = pv_vm_run(session.vm, &reason, err);
+    pv_signal_destroy(term);
+    pv_signal_destroy(interrupt);
+    pv_vm_destroy(session.vm);
+    return ret;
+}
+
+static int parse(const struct cli_command *command, struct request *request, int argc, char **argv)
+{
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    int option;
+    while ((option = cli_next_option(command, argc, argv, run_options)) != -1) {
+        if (option == CLI_OPTION_HELP || option == '?' || option == ':')
+            return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
+        if (parse_option(request, option, optarg, &err) < 0)
+            return cli_usage_error(command, &err);
+    }
+    if (argc - optind > 1)
+        return cli_usage(command, "unexpected argument '%s'", argv[optind + 1]);
+    if (optind < argc && use_image(request, argv[optind], &err) < 0)
+        return cli_fail(&err);
+    if (!request->config.kernel)
+        return cli_usage(command, "nothing to run: name an image, or give --kernel");
+    if (!request->net_given)
+        request->config.nets[request->config.net_count++] =
+            (struct pv_config_net){.kind = PV_NET_USER};
+    return -1;
+}
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    struct request request = {0};
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    pv_config_init(&request.config);
+    int status = parse(command, &request, argc, argv);
+    if (status < 0)
+        status = run_vm(&request.config, &err) < 0 ? cli_fail(&err) : CLI_OK;
+    cli_image_finish(&request.image);
+    free(request.append);
+    return status;
+}
+
+const struct cli_command cli_run = {
+    .name = "run",
+    .summary = "run a guest in the foreground",
+    .help = "usage: pearvisor run [OPTION...] [IMAGE]\n\n"
+            "Boots an image of the library, or the kernel given with --kernel, and connects the\n"
+            "guest's console to this terminal.\n\n"
+            "  --engine NAME       what executes the guest (see 'pearvisor engines')\n"
+            "  --cpus N            virtual CPUs, 1 to 64 (default 1)\n"
+            "  --memory SIZE       guest memory, such as 512M or 4G (default 1G)\n"
+            "  --kernel FILE       arm64 Linux kernel: Image, Image.gz or EFI zboot\n"
+            "  --initrd FILE       initial RAM disk\n"
+            "  --append TEXT       kernel command line (behind the image's own)\n"
+            "  --disk FILE[,ro]    a disk image; may be repeated\n"
+            "  --net user[,forward=tcp|udp:[ADDRESS:]HOSTPORT:GUESTPORT]...\n"
+            "                      NAT to the host's network (default), with ports of the host\n"
+            "                      (127.0.0.1 unless ADDRESS says otherwise) that reach the guest\n"
+            "  --net none          no network\n"
+            "  --console stdio|pty|unix:PATH\n"
+            "                      where the guest's console goes (default stdio)\n"
+            "  --transport pci|mmio\n"
+            "                      how virtio devices are attached (default pci)\n\n"
+            "Ctrl-] q leaves: the guest is asked to power off, and ended when asked again. So do\n"
+            "SIGTERM and SIGINT. Ctrl-] Ctrl-] sends one Ctrl-] to the guest.\n\n"
+            "Exit status: 0 after the guest powered off, 1 on failure, 2 for wrong usage.\n",
+    .run = run,
+};

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* The values of `pearvisor run`'s options, apart from what they are used for. */
+#ifndef PV_CLI_RUN_OPTIONS_H
+#define PV_CLI_RUN_OPTIONS_H
+
+#include "vm/config.h"
+
+struct pv_error;
+
+/*
+ * Each parses one option's value into the config and changes it nowhere else. `text` is cut up in
+ * place and must outlive the config.
+ */
+int cli_parse_disk(char *text, struct pv_config *config, struct pv_error **err);
+int cli_parse_net(char *text, struct pv_config *config, struct pv_error **err);
+int cli_parse_console(char *text, struct pv_config *config, struct pv_error **err);
+
+/*
+ * tcp:[HOSTADDR:]HOSTPORT:GUESTPORT or udp:..., as `--net user,forward=` has it. HOSTADDR is an
+ * IPv4 address.
+ */
+int cli_parse_forward(const char *text, struct pv_port_forward *forward, struct pv_error **err);
+
+#endif

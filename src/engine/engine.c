@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vCPU threads: power, pausing and sleeping, the same for every engine.
+ *
+ * Each vCPU has a thread that is always in one of three places: executing (inside ops->vcpu_run),
+ * asleep in WFI, or parked because it is off, paused or not yet started. All that decides between
+ * them - power states, the pause count, the wish to quit - is protected by one mutex of the
+ * engine, because it changes rarely. What changes often is the attention word: an interrupt line
+ * is an atomic OR, and takes the mutex only when the vCPU sleeps.
+ *
+ * The sleeping test is Dekker's: a vCPU about to sleep first sets `sleeping`, then looks at the
+ * attention word; a waker first sets the attention bit, then looks at `sleeping`. With sequentially
+ * consistent operations at least one of them sees the other.
+ *
+ * PV_ATTENTION_STOP is only ever set and cleared with the mutex held, so a reason to stop that was
+ * given before the vCPU took the mutex is seen there, and one given later finds the bit set.
+ */
+#include "engine/engine_impl.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/util.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum power {
+    POWER_OFF,
+    POWER_STARTING, /* on, and the reset is still to be done by the vCPU's thread */
+    POWER_ON,
+};
+
+struct pv_vcpu_runner {
+    pthread_cond_t wake; /* with the engine's mutex */
+    enum power power;
+    bool thread_made;
+    bool ready;     /* vcpu_create has returned */
+    bool executing; /* inside vcpu_run or on the way there */
+    int create_error;
+    struct pv_error *error; /* of vcpu_create */
+    uint64_t entry, context;
+    _Atomic bool sleeping;
+    _Atomic uint64_t wfi_waits;
+};
+
+struct pv_engine_private {
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a vCPU became ready, stopped executing or was reset */
+    unsigned pauses;
+    bool started;
+    bool quitting;
+};
+
+static const struct pv_engine_ops *const engines[] = {
+    &pv_engine_interp,
+    &pv_engine_fake,
+    NULL,
+};
+
+const struct pv_engine_ops *const *pv_engine_list(void)
+{
+    return engines;
+}
+
+const struct pv_engine_ops *pv_engine_find(const char *name)
+{
+    for (size_t i = 0; engines[i]; i++)
+        if (!strcmp(engines[i]->name, name))
+            return engines[i];
+    return NULL;
+}
+
+const char *pv_engine_name(const struct pv_engine_ops *ops)
+{
+    return ops->name;
+}
+
+const char *pv_engine_description(const struct pv_engine_ops *ops)
+{
+    return ops->description;
+}
+
+bool pv_engine_is_test_only(const struct pv_engine_ops *ops)
+{
+    return ops->test_only;
+}
+
+int pv_engine_probe(const struct pv_engine_ops *ops, struct pv_error **err)
+{
+    return ops->probe ? ops->probe(err) : 0;
+}
+
+const struct pv_engine_ops *pv_engine_default(void)
+{
+    for (size_t i = 0; engines[i]; i++)
+        if (!engines[i]->test_only && pv_engine_probe(engines[i], NULL) == 0)
+            return engines[i];
+    return NULL;
+}
+
+/* ---- Life ---- */
+
+static void free_generic(struct pv_engine *engine)
+{
+    struct pv_engine_private *private = engine->private;
+    for (unsigned i = 0; engine->vcpus && i < engine->config.vcpus; i++) {
+        struct pv_vcpu_runner *runner = engine->vcpus[i].runner;
+        if (!runner)
+            continue;
+        pv_error_free(&runner->error);
+        pthread_cond_destroy(&runner->wake);
+        free(runner);
+    }
+    free(engine->vcpus);
+    if (private) {
+        pthread_cond_destroy(&private->changed);
+        pthread_mutex_destroy(&private->lock);
+        free(private);
+    }
+    free((void *)engine->config.mpidr);
+    free(engine);
+}
+
+static int alloc_vcpus(struct pv_engine *engine)
+{
+    engine->vcpus = calloc(engine->config.vcpus, sizeof(*engine->vcpus));
+    if (!engine->vcpus)
+        return -ENOMEM;
+    for (unsigned i = 0; i < engine->config.vcpus; i++) {
+        struct pv_vcpu *vcpu = &engine->vcpus[i];
+        vcpu->engine = engine;
+        vcpu->index = i;
+        vcpu->mpidr = engine->config.mpidr[i];
+        vcpu->runner = calloc(1, sizeof(*vcpu->runner));
+        if (!vcpu->runner)
+            return -ENOMEM;
+        pthread_cond_init(&vcpu->runner->wake, NULL);
+    }
+    return 0;
+}
+
+static int alloc_generic(struct pv_engine **out, const struct pv_engine_ops *ops,
+                         const struct pv_engine_config *config)
+{
+    struct pv_engine *engine = calloc(1, sizeof(*engine));
+    if (!engine)
+        return -ENOMEM;
+    engine->ops = ops;
+    engine->config = *config;
+    uint64_t *mpidr = calloc(config->vcpus, sizeof(*mpidr));
+    engine->config.mpidr = mpidr;
+    engine->private = calloc(1, sizeof(*engine->private));
+    if (!mpidr || !engine->private) {
+        free(mpidr);
+        free(engine->private);
+        free(engine);
+        return -ENOMEM;
+    }
+    memcpy(mpidr, config->mpidr, config->vcpus * sizeof(*mpidr));
+    pthread_mutex_init(&engine->private->lock, NULL);
+    pthread_cond_init(&engine->private->changed, NULL);
+    if (alloc_vcpus(engine) < 0) {
+        free_generic(engine);
+        return -ENOMEM;
+    }
+    *out = engine;
+    return 0;
+}
+
+int pv_engine_create(struct pv_engine **out, const struct pv_engine_ops *ops,
+                     const struct pv_engine_config *config, struct pv_error **err)
+{
+    if (config->vcpus < 1 || config->vcpus > PV_MAX_VCPUS)
+        return pv_error_set(err, EINVAL, "%u vCPUs: must be 1 to %u", config->vcpus, PV_MAX_VCPUS);
+    struct pv_engine *engine = NULL;
+    if (alloc_generic(&engine, ops, config) < 0)
+        return pv_error_set(err, ENOMEM, "engine %s: out of memory", ops->name);
+    int ret = ops->create(engine, err);
+    if (ret < 0) {
+        free_generic(engine);
+        return pv_error_prefix(err, "engine %s", ops->name);
+    }
+    *out = engine;
+    return 0;
+}
+
+static void *vcpu_thread(void *arg);
+
+int pv_engine_start(struct pv_engine *engine, struct pv_error **err)
+{
+    struct pv_engine_private *private = engine->private;
+    int ret = 0;
+
+    pthread_mutex_lock(&private->lock);
+    if (private->started)
+        ret = pv_error_set(err, EALREADY, "engine %s: already started", engine->ops->name);
+    private->started = true;
+    for (unsigned i = 0; i < engine->config.vcpus && !ret; i++) {
+        struct pv_vcpu *vcpu = &engine->vcpus[i];
+        struct pv_vcpu_runner *runner = vcpu->runner;
+        int error = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+        if (error) {
+            ret = pv_error_errno(err, error, "vCPU %u: cannot make its thread", i);
+            break;
+        }
+        runner->thread_made = true;
+        while (!runner->ready)
+            pthread_cond_wait(&private->changed, &private->lock);
+        if (runner->create_error < 0) {
+            ret = runner->create_error;
+            if (err) {
+                *err = PV_STEAL(runner->error);
+                pv_error_prefix(err, "vCPU %u", i);
+            }
+        }
+    }
+    pthread_mutex_unlock(&private->lock);
+    return ret;
+}
+
+static void stop_locked(struct pv_vcpu *vcpu)
+{
+    atomic_fetch_or(&vcpu->attention, PV_ATTENTION_STOP);
+    pthread_cond_broadcast(&vcpu->runner->wake);
+    if (vcpu->runner->executing && vcpu->engine->ops->vcpu_kick)
+        vcpu->engine->ops->vcpu_kick(vcpu);
+}
+
+void pv_engine_destroy(struct pv_engine *engine)
+{
+    if (!engine)
+        return;
+    pthread_mutex_lock(&engine->private->lock);
+    engine->private->quitting = true;
+    for (unsigned i = 0; i < engine->config.vcpus; i++)
+        stop_locked(&engine->vcpus[i]);
+    pthread_mutex_unlock(&engine->private->lock);
+    for (unsigned i = 0; i < engine->config.vcpus; i++)
+        if (engine->vcpus[i].runner->thread_made)
+            pthread_join(engine->vcpus[i].thread, NULL);
+    engine->ops->destroy(engine);
+    free_generic(engine);
+}
+
+void pv_engine_pause(struct pv_engine *engine)
+{
+    struct pv_engine_private *private = engine->private;
+    pthread_mutex_lock(&private->lock);
+    if (private->pauses++ == 0)
+        for (unsigned i = 0; i < engine->config.vcpus; i++)
+            stop_locked(&engine->vcpus[i]);
+    for (unsigned i = 0; i < engine->config.vcpus; i++)
+        while (engine->vcpus[i].runner->executing)
+            pthread_cond_wait(&private->changed, &private->lock);
+    pthread_mutex_unlock(&private->lock);
+}
+
+void pv_engine_resume(struct pv_engine *engine)
+{
+    struct pv_engine_private *private = engine->private;
+    pthread_mutex_lock(&private->lock);
+    if (private->pauses && --private->pauses == 0)
+        for (unsigned i = 0; i < engine->config.vcpus; i++)
+            pthread_cond_broadcast(&engine->vcpus[i].runner->wake);
+    pthread_mutex_unlock(&private->lock);
+}
+
+unsigned pv_engine_vcpu_count(const struct pv_engine *engine)
+{
+    return engine->config.vcpus;
+}
+
+struct pv_vcpu *pv_engine_vcpu(struct pv_engine *engine, unsigned index)
+{
+    return index < engine->config.vcpus ? &engine->vcpus[index] : NULL;
+}
+
+/* ---- The vCPU's thread ---- */
+
+/* Waits until the vCPU may run; false when it should end. Called and returns with the lock. */
+static bool wait_runnable(struct pv_vcpu *vcpu)
+{
+    struct pv_engine_private *private = vcpu->engine->private;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    while (!private->quitting) {
+        if (runner->power == POWER_STARTING) {
+            /* Also while paused, so that whoever paused sees the state the vCPU will start in. */
+            vcpu->engine->ops->vcpu_reset(vcpu, runner->entry, runner->context);
+            runner->power = POWER_ON;
+            pthread_cond_broadcast(&private->changed);
+        }
+        if (!private->pauses && runner->power == POWER_ON)
+            return true;
+        pthread_cond_wait(&runner->wake, &private->lock);
+    }
+    return false;
+}
+
+/* Lock held; gives it up while sleeping. */
+static void sleep_wfi(struct pv_vcpu *vcpu)
+{
+    struct pv_vcpu_runner *runner = vcpu->runner;
+    atomic_fetch_add_explicit(&runner->wfi_waits, 1, memory_order_relaxed);
+    atomic_store(&runner->sleeping, true);
+    while (!atomic_load(&vcpu->attention))
+        pthread_cond_wait(&runner->wake, &vcpu->engine->private->lock);
+    atomic_store(&runner->sleeping, false);
+}
+
+static void handle_fatal(struct pv_vcpu *vcpu, struct pv_error *error)
+{
+    struct pv_engine *engine = vcpu->engine;
+    pv_error_log(PV_LOG_ENGINE, "vCPU %u: %s", vcpu->index, pv_error_message(error));
+    if (engine->config.client->fatal)
+        engine->config.client->fatal(engine->config.client_opaque, vcpu->index,
+                                     pv_error_message(error));
+}
+
+static void run_until_quit(struct pv_vcpu *vcpu)
+{
+    struct pv_engine *engine = vcpu->engine;
+    struct pv_engine_private *private = engine->private;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    while (wait_runnable(vcpu)) {
+        PV_CLEANUP_ERROR struct pv_error *error = NULL;
+        atomic_fetch_and(&vcpu->attention, ~PV_ATTENTION_STOP);
+        runner->executing = true;
+        pthread_mutex_unlock(&private->lock);
+        enum pv_exit why = engine->ops->vcpu_run(vcpu, &error);
+        if (why == PV_EXIT_FATAL)
+            handle_fatal(vcpu, error);
+        pthread_mutex_lock(&private->lock);
+        runner->executing = false;
+        pthread_cond_broadcast(&private->changed);
+        if (why == PV_EXIT_FATAL)
+            runner->power = POWER_OFF;
+        else if (why == PV_EXIT_WFI && runner->power == POWER_ON)
+            sleep_wfi(vcpu);
+    }
+}
+
+static void *vcpu_thread(void *arg)
+{
+    struct pv_vcpu *vcpu = arg;
+    struct pv_engine *engine = vcpu->engine;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    char name[16];
+    snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
+#ifdef __linux__
+    pthread_setname_np(pthread_self(), name);
+#else
+    pthread_setname_np(name);
+#endif
+    int ret = engine->ops->vcpu_create(vcpu, &runner->error);
+    pthread_mutex_lock(&engine->private->lock);
+    runner->create_error = ret;
+    runner->ready = true;
+    pthread_cond_broadcast(&engine->private->changed);
+    if (ret == 0)
+        run_until_quit(vcpu);
+    pthread_mutex_unlock(&engine->private->lock);
+    if (ret == 0)
+        engine->ops->vcpu_destroy(vcpu);
+    return NULL;
+}
+
+/* ---- vCPUs ---- */
+
+int pv_vcpu_power_on(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context)
+{
+    struct pv_engine_private *private = vcpu->engine->private;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+    int ret = -EALREADY;
+    pthread_mutex_lock(&private->lock);
+    if (runner->power == POWER_OFF) {
+        runner->power = POWER_STARTING;
+        runner->entry = entry;
+        runner->context = context;
+        pthread_cond_broadcast(&runner->wake);
+        ret = 0;
+    }
+    pthread_mutex_unlock(&private->lock);
+    return ret;
+}
+
+void pv_vcpu_power_off(struct pv_vcpu *vcpu)
+{
+    pthread_mutex_lock(&vcpu->engine->private->lock);
+    vcpu->runner->power = POWER_OFF;
+    stop_locked(vcpu);
+    pthread_mutex_unlock(&vcpu->engine->private->lock);
+}
+
+bool pv_vcpu_is_on(const struct pv_vcpu *vcpu)
+{
+    pthread_mutex_lock(&vcpu->engine->private->lock);
+    bool on = vcpu->runner->power != POWER_OFF;
+    pthread_mutex_unlock(&vcpu->engine->private->lock);
+    return on;
+}
+
+void pv_vcpu_attention(struct pv_vcpu *vcpu, uint32_t bits)
+{
+    atomic_fetch_or(&vcpu->attention, bits);
+    if (vcpu->engine->ops->vcpu_kick)
+        vcpu->engine->ops->vcpu_kick(vcpu);
+    if (!atomic_load(&vcpu->runner->sleeping))
+        return;
+    pthread_mutex_lock(&vcpu->engine->private->lock);
+    pthread_cond_broadcast(&vcpu->runner->wake);
+    pthread_mutex_unlock(&vcpu->engine->private->lock);
+}
+
+void pv_vcpu_set_line(struct pv_vcpu *vcpu, enum pv_vcpu_line line, bool level)
+{
+    if (vcpu->engine->ops->vcpu_set_line)
+        vcpu->engine->ops->vcpu_set_line(vcpu, line, level);
+    else if (level)
+        pv_vcpu_attention(vcpu, 1u << line);
+    else
+        atomic_fetch_and(&vcpu->attention, ~(1u << line));
+}
+
+/* Takes the lock; 0 when the vCPU's state is the caller's to look at and change. */
+static int hold_state(struct pv_vcpu *vcpu)
+{
+    struct pv_engine_private *private = vcpu->engine->private;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    pthread_mutex_lock(&private->lock);
+    if (!runner->ready || runner->create_error < 0)
+        return -ENODEV;
+    if (!private->pauses && runner->power != POWER_OFF)
+        return -EBUSY;
+    /* On its way out, or into reset. */
+    while (runner->executing || runner->power == POWER_STARTING)
+        pthread_cond_wait(&private->changed, &private->lock);
+    return 0;
+}
+
+static int release_state(struct pv_vcpu *vcpu, int ret)
+{
+    pthread_mutex_unlock(&vcpu->engine->private->lock);
+    return ret;
+}
+
+int pv_vcpu_get_state(struct pv_vcpu *vcpu, struct pv_vcpu_state *state)
+{
+    int ret = hold_state(vcpu);
+    if (!ret)
+        ret = vcpu->engine->ops->get_state(vcpu, state);
+    return release_state(vcpu, ret);
+}
+
+int pv_vcpu_set_state(struct pv_vcpu *vcpu, const struct pv_vcpu_state *state)
+{
+    int ret = hold_state(vcpu);
+    if (!ret)
+        ret = vcpu->engine->ops->set_state(vcpu, state);
+    return release_state(vcpu, ret);
+}
+
+int pv_vcpu_get_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value)
+{
+    int ret = hold_state(vcpu);
+    if (!ret)
+        ret = vcpu->engine->ops->get_sysreg(vcpu, sysreg, value);
+    return release_state(vcpu, ret);
+}
+
+int pv_vcpu_set_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value)
+{
+    int ret = hold_state(vcpu);
+    if (!ret)
+        ret = vcpu->engine->ops->set_sysreg(vcpu, sysreg, value);
+    return release_state(vcpu, ret);
+}
+
+void pv_vcpu_get_stats(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *stats)
+{
+    *stats = (struct pv_vcpu_stats){0};
+    pthread_mutex_lock(&vcpu->engine->private->lock);
+    bool there = vcpu->runner->ready && vcpu->runner->create_error == 0;
+    pthread_mutex_unlock(&vcpu->engine->private->lock);
+    if (there && vcpu->engine->ops->get_stats)
+        vcpu->engine->ops->get_stats(vcpu, stats);
+    stats->wfi_waits = atomic_load_explicit(&vcpu->runner->wfi_waits, memory_order_relaxed);
+}

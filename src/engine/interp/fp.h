@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the floating-point handlers share: the way into softfp and back, and the registers.
+ *
+ * A handler wraps its arithmetic in fp_begin() and fp_end(): the first traps if it must and hands
+ * softfp the control bits, the second stores the cumulative flags. Sizes are softfp's: log2 of the
+ * bytes.
+ */
+#ifndef PV_ENGINE_INTERP_FP_H
+#define PV_ENGINE_INTERP_FP_H
+
+#include "engine/interp/handlers.h"
+#include "engine/softfp/softfp.h"
+
+static inline struct pv_fp fp_begin(struct cpu *c)
+{
+    cpu_check_fp(c);
+    return (struct pv_fp){c->fpcr, c->fpsr};
+}
+static inline void fp_end(struct cpu *c, const struct pv_fp *fp)
+{
+    c->fpsr = fp->fpsr;
+}
+
+/* The low lane of a register; writing it clears all above. */
+static inline uint64_t fp_reg(const struct cpu *c, unsigned n, unsigned size)
+{
+    const uint64_t d = c->v[n].d[0];
+    return size == PV_FP_D ? d : size == PV_FP_S ? (uint32_t)d : (uint16_t)d;
+}
+static inline void fp_set_reg(struct cpu *c, unsigned n, uint64_t value)
+{
+    c->v[n] = (union cpu_vreg){.d = {value, 0}};
+}
+
+static inline uint64_t fp_lane(const union cpu_vreg *v, unsigned size, unsigned index)
+{
+    return size == PV_FP_D ? v->d[index] : size == PV_FP_S ? v->s[index] : v->h[index];
+}
+static inline void fp_set_lane(union cpu_vreg *v, unsigned size, unsigned index, uint64_t value)
+{
+    if (size == PV_FP_D)
+        v->d[index] = value;
+    else if (size == PV_FP_S)
+        v->s[index] = (uint32_t)value;
+    else
+        v->h[index] = (uint16_t)value;
+}
+
+/* VFPExpandImm (Arm ARM J1.1.3): sign, three bits of exponent, four of fraction. */
+static inline uint64_t fp_expand_imm(unsigned size, unsigned imm8)
+{
+    static const uint8_t frac_bits[] = {[PV_FP_H] = 10, [PV_FP_S] = 23, [PV_FP_D] = 52};
+    const unsigned width = 8u << size, frac = frac_bits[size], exp = width - 1 - frac;
+    const uint64_t repeated = (UINT64_C(1) << (exp - 3)) - 1; /* of NOT(imm8<6>)'s complement */
+    const uint64_t high = imm8 & 0x40 ? repeated : UINT64_C(1) << (exp - 3);
+    return (uint64_t)(imm8 >> 7) << (width - 1) | high << (frac + 2) |
+           (uint64_t)(imm8 & 0x3f) << (frac - 4);
+}
+
+#endif

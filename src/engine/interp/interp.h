@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* The interpreter engine: one instance, and how its vCPUs talk to one another. */
+#ifndef PV_ENGINE_INTERP_INTERP_H
+#define PV_ENGINE_INTERP_INTERP_H
+
+#include "engine/interp/cpu.h"
+#include "memory/address_space.h"
+
+struct interp_code; /* what run.c shares among vCPUs */
+
+struct interp {
+    struct pv_engine *engine;
+    struct pv_address_space *as;
+    struct pv_as_listener listener;
+    struct interp_code *code;
+    struct cpu *_Atomic cpus[PV_MAX_VCPUS]; /* NULL until made; freed with the engine */
+    uint8_t sysreg_index[1u << 15];         /* encoding to row of the table, 0 for none */
+};
+
+/* The engine's own bits of vcpu->attention. */
+#define INTERP_ATTENTION_TLB  PV_ATTENTION_ENGINE        /* TLB requests are queued */
+#define INTERP_ATTENTION_STEP (PV_ATTENTION_ENGINE << 1) /* go one instruction at a time */
+
+/* What the run loop does next. */
+enum interp_next {
+    INTERP_RUN,  /* the block at PC */
+    INTERP_STEP, /* the one instruction at PC, then cpu_stepped(), then ask again */
+    INTERP_LEAVE /* return PV_EXIT_KICK */
+};
+
+/*
+ * The run loop calls this between blocks whenever vcpu->attention is not zero. It serves TLB
+ * requests, takes a pending interrupt or debug exception (PC changes), and says how to go on. It
+ * may raise, so the loop's unwind point must be set.
+ */
+enum interp_next interp_attend(struct cpu *c);
+
+/*
+ * Brackets around everything that runs with no guest pointer held: MMIO handlers, client callbacks
+ * and waits. Others do not wait for a vCPU that is outside.
+ */
+void interp_outside(struct cpu *c);
+void interp_inside(struct cpu *c);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* The device tree: the nodes of QEMU's virt board that this one has. */
+#ifndef PV_MACHINE_FDT_H
+#define PV_MACHINE_FDT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct pv_error;
+
+struct pv_fdt_config {
+    unsigned vcpus;
+    const uint64_t *mpidr;
+    uint64_t ram_size;
+    const char *bootargs;               /* or NULL */
+    uint64_t initrd_start, initrd_size; /* size 0: none */
+    const uint8_t *seed;                /* 40 random bytes: KASLR's 8 and the RNG's 32 */
+};
+
+#define PV_FDT_SEED_SIZE 40u
+
+/* Writes a tree into buf. -E2BIG when it does not fit: only a long bootargs can do that. */
+int pv_fdt_build(void *buf, size_t size, const struct pv_fdt_config *config, struct pv_error **err);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The interrupt controller: GICv3 (IHI 0069) with a distributor, a redistributor and a CPU
+ * interface for each vCPU, one security state (GICD_CTLR.DS = 1), affinity routing always on, no
+ * LPIs. Group 1 is delivered as IRQ, group 0 as FIQ.
+ */
+#ifndef PV_MACHINE_GICV3_H
+#define PV_MACHINE_GICV3_H
+
+#include "base/irq.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pv_address_space;
+struct pv_error;
+struct pv_gic;
+
+#define PV_GIC_SPURIOUS 1023u
+
+struct pv_gic_config {
+    struct pv_address_space *as; /* NULL: no MMIO regions (tests) */
+    unsigned vcpus;
+    const uint64_t *mpidr; /* copied */
+    /*
+     * Drives a vCPU's interrupt inputs. Called with the GIC's lock held, and only when a level
+     * changes; must not call back.
+     */
+    void (*set_line)(void *opaque, unsigned vcpu, bool fiq, bool level);
+    void *opaque;
+};
+
+int pv_gic_create(struct pv_gic **out, const struct pv_gic_config *config, struct pv_error **err);
+/* Removes its regions. NULL is fine. */
+void pv_gic_destroy(struct pv_gic *gic);
+
+/* Everything back to reset values; the levels of input wires stay. */
+void pv_gic_reset(struct pv_gic *gic);
+/* Redistributor and CPU interface of one vCPU, when it is switched on. */
+void pv_gic_reset_cpu_interface(struct pv_gic *gic, unsigned vcpu);
+
+/* Input wires. Any thread. */
+struct pv_irq pv_gic_spi(struct pv_gic *gic, unsigned intid);
+void pv_gic_set_spi(struct pv_gic *gic, unsigned intid, bool level);
+void pv_gic_set_ppi(struct pv_gic *gic, unsigned vcpu, unsigned intid, bool level);
+
+/* One edge on an SPI, as a message makes it: whatever the configured trigger, it becomes pending.
+ */
+void pv_gic_pulse_spi(struct pv_gic *gic, unsigned intid);
+
+/* ICC_* registers by their encoding (PV_SYSREG); false when it is not one. */
+bool pv_gic_sysreg_read(struct pv_gic *gic, unsigned vcpu, uint32_t sysreg, uint64_t *value);
+bool pv_gic_sysreg_write(struct pv_gic *gic, unsigned vcpu, uint32_t sysreg, uint64_t value);
+
+/* Registers as the MMIO regions reach them: what tests and the fuzzer use. */
+uint64_t pv_gic_dist_read(void *gic, uint64_t offset, unsigned size);
+void pv_gic_dist_write(void *gic, uint64_t offset, unsigned size, uint64_t value);
+uint64_t pv_gic_redist_read(void *gic, uint64_t offset, unsigned size);
+void pv_gic_redist_write(void *gic, uint64_t offset, unsigned size, uint64_t value);
+
+#endif

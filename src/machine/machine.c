@@ -1,0 +1,503 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How the parts are wired.
+ *
+ * Threads: vCPU threads call in through the engine's client callbacks and through MMIO handlers;
+ * the loop's thread does host timers, devices and everything that concerns the whole machine.
+ * Powering off and resetting are asked for on a vCPU's thread, which only powers itself off and
+ * signals an event: the loop's thread then pauses the engine, so that nobody executes while
+ * devices and memory go back to their initial state.
+ *
+ * Locks: timer before GIC; a device's own before GIC; the GIC's before the engine's. Nothing calls
+ * upwards with a lock held.
+ */
+#include "machine/machine.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "engine/engine.h"
+#include "host/clock.h"
+#include "host/loop.h"
+#include "machine/fdt.h"
+#include "machine/gicv2m.h"
+#include "machine/gicv3.h"
+#include "machine/loader.h"
+#include "machine/map.h"
+#include "machine/pl.h"
+#include "machine/psci.h"
+#include "machine/timer.h"
+#include "memory/address_space.h"
+#include "pci/pci.h"
+#include "virtio/virtio_mmio.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/random.h>
+
+struct pv_machine {
+    struct pv_machine_config config;
+    char *kernel, *initrd, *append;
+    uint64_t mpidr[PV_MAX_VCPUS];
+    struct pv_engine *engine;
+    struct pv_gic *gic;
+    struct pv_v2m *v2m;
+    struct pv_gtimer *timer;
+    struct pv_pl011 *uart;
+    struct pv_pl031 *rtc;
+    struct pv_pl061 *gpio;
+    struct pv_pci_bus *pci;
+    struct pv_virtio_mmio_bank *virtio;
+    struct pv_boot_layout boot;
+
+    /* What vCPU threads ask of the loop's thread. */
+    struct pv_event *event;
+    pthread_mutex_t lock;
+    bool want_off, want_reset;
+    char *fatal; /* the first message */
+};
+
+/* ---- The engine's client ---- */
+
+static unsigned vcpu_count(void *opaque)
+{
+    return ((struct pv_machine *)opaque)->config.vcpus;
+}
+
+static uint64_t vcpu_mpidr(void *opaque, unsigned vcpu)
+{
+    return ((struct pv_machine *)opaque)->mpidr[vcpu];
+}
+
+static int cpu_on(void *opaque, unsigned vcpu, uint64_t entry, uint64_t context)
+{
+    struct pv_machine *machine = opaque;
+    struct pv_vcpu *target = pv_engine_vcpu(machine->engine, vcpu);
+
+    if (pv_vcpu_is_on(target))
+        return -EALREADY;
+    return pv_vcpu_power_on(target, entry, context);
+}
+
+static int cpu_is_on(void *opaque, unsigned vcpu)
+{
+    return pv_vcpu_is_on(pv_engine_vcpu(((struct pv_machine *)opaque)->engine, vcpu));
+}
+
+/* What a vCPU that goes off leaves behind is cleared now, so that it comes up as if new. */
+static void cpu_off(void *opaque, unsigned vcpu)
+{
+    struct pv_machine *machine = opaque;
+
+    pv_gtimer_reset_vcpu(machine->timer, vcpu);
+    pv_gic_reset_cpu_interface(machine->gic, vcpu);
+    pv_vcpu_power_off(pv_engine_vcpu(machine->engine, vcpu));
+}
+
+static int entry_ok(void *opaque, uint64_t address)
+{
+    struct pv_machine *machine = opaque;
+    return address >= PV_MAP_RAM && address - PV_MAP_RAM < machine->config.ram_size;
+}
+
+static void ask(struct pv_machine *machine, unsigned vcpu, bool *what)
+{
+    pthread_mutex_lock(&machine->lock);
+    *what = true;
+    pthread_mutex_unlock(&machine->lock);
+    pv_vcpu_power_off(pv_engine_vcpu(machine->engine, vcpu));
+    pv_event_signal(machine->event);
+}
+
+static void system_off(void *opaque, unsigned vcpu)
+{
+    struct pv_machine *machine = opaque;
+    ask(machine, vcpu, &machine->want_off);
+}
+
+static void system_reset(void *opaque, unsigned vcpu)
+{
+    struct pv_machine *machine = opaque;
+    ask(machine, vcpu, &machine->want_reset);
+}
+
+static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
+{
+    static const struct pv_psci_ops ops = {
+        .vcpu_count = vcpu_count,
+        .mpidr = vcpu_mpidr,
+        .cpu_on = cpu_on,
+        .cpu_is_on = cpu_is_on,
+        .cpu_off = cpu_off,
+        .entry_ok = entry_ok,
+        .system_off = system_off,
+        .system_reset = system_reset,
+    };
+
+    if (smc)
+        x[0] = (uint64_t)-1; /* no secure monitor: NOT_SUPPORTED */
+    else
+        pv_psci_call(&ops, opaque, vcpu, x);
+}
+
+static bool sysreg_read(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t *value)
+{
+    struct pv_machine *machine = opaque;
+    return pv_gic_sysreg_read(machine->gic, vcpu, sysreg, value) ||
+           pv_gtimer_sysreg_read(machine->timer, vcpu, sysreg, value);
+}
+
+static bool sysreg_write(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t value)
+{
+    struct pv_machine *machine = opaque;
+    return pv_gic_sysreg_write(machine->gic, vcpu, sysreg, value) ||
+           pv_gtimer_sysreg_write(machine->timer, vcpu, sysreg, value);
+}
+
+static void engine_fatal(void *opaque, unsigned vcpu, const char *message)
+{
+    struct pv_machine *machine = opaque;
+
+    (void)vcpu;
+    pthread_mutex_lock(&machine->lock);
+    if (!machine->fatal)
+        machine->fatal = strdup(message);
+    pthread_mutex_unlock(&machine->lock);
+    pv_event_signal(machine->event);
+}
+
+static const struct pv_engine_client client = {
+    .smccc = smccc,
+    .sysreg_read = sysreg_read,
+    .sysreg_write = sysreg_write,
+    .fatal = engine_fatal,
+};
+
+/* ---- Wires ---- */
+
+static void set_line(void *opaque, unsigned vcpu, bool fiq, bool level)
+{
+    struct pv_machine *machine = opaque;
+
+    /* The GIC is made before the engine and outlives it. */
+    if (machine->engine)
+        pv_vcpu_set_line(pv_engine_vcpu(machine->engine, vcpu), fiq ? PV_LINE_FIQ : PV_LINE_IRQ,
+                         level);
+}
+
+static void set_ppi(void *opaque, unsigned vcpu, unsigned intid, bool level)
+{
+    pv_gic_set_ppi(((struct pv_machine *)opaque)->gic, vcpu, intid, level);
+}
+
+/* ---- Loading ---- */
+
+static int load_initrd(struct pv_machine *machine, const struct pv_kernel *kernel,
+                       struct pv_error **err)
+{
+    struct pv_machine_config *config = &machine->config;
+    PV_CLEANUP_FREE uint8_t *data = NULL;
+    size_t size = 0;
+    int ret = 0;
+
+    if (machine->initrd)
+        ret = pv_loader_read_file(&data, &size, config->ram_size, machine->initrd, err);
+    if (ret < 0)
+        return pv_error_prefix(err, "initrd");
+    ret = pv_loader_place(&machine->boot, PV_MAP_RAM, config->ram_size, kernel, size, err);
+    if (ret < 0)
+        return ret;
+    if (size && pv_as_write(config->as, machine->boot.initrd, data, size) < 0)
+        return pv_error_set(err, EFAULT, "the initrd does not fit");
+    return 0;
+}
+
+static int load_fdt(struct pv_machine *machine, struct pv_error **err)
+{
+    PV_CLEANUP_FREE uint8_t *buf = calloc(1, PV_LOADER_FDT_ROOM);
+    uint8_t seed[PV_FDT_SEED_SIZE];
+
+    if (!buf)
+        return pv_error_set(err, ENOMEM, "out of memory for the device tree");
+    if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+        return pv_error_errno(err, errno, "random numbers");
+    const struct pv_fdt_config config = {
+        .vcpus = machine->config.vcpus,
+        .mpidr = machine->mpidr,
+        .ram_size = machine->config.ram_size,
+        .bootargs = machine->append,
+        .initrd_start = machine->boot.initrd,
+        .initrd_size = machine->boot.initrd_size,
+        .seed = seed,
+    };
+    int ret = pv_fdt_build(buf, PV_LOADER_FDT_ROOM, &config, err);
+    if (ret < 0)
+        return ret;
+    return pv_as_write(machine->config.as, machine->boot.fdt, buf, PV_LOADER_FDT_ROOM);
+}
+
+/* Everything the guest finds in RAM, as it was at power-on; files are read anew at each reset. */
+static int load(struct pv_machine *machine, struct pv_error **err)
+{
+    struct pv_kernel kernel;
+    int ret = pv_kernel_open(&kernel, machine->kernel, err);
+
+    if (ret < 0)
+        return pv_error_prefix(err, "kernel");
+    ret = load_initrd(machine, &kernel, err);
+    if (ret >= 0 &&
+        pv_as_write(machine->config.as, machine->boot.kernel, kernel.data, kernel.size) < 0)
+        ret = pv_error_set(err, EFAULT, "the kernel does not fit");
+    pv_kernel_finish(&kernel);
+    return ret < 0 ? ret : load_fdt(machine, err);
+}
+
+/* ---- Off, reset, fatal: on the loop's thread ---- */
+
+static void all_off(struct pv_machine *machine)
+{
+    for (unsigned i = 0; i < machine->config.vcpus; i++)
+        pv_vcpu_power_off(pv_engine_vcpu(machine->engine, i));
+}
+
+static int boot(struct pv_machine *machine)
+{
+    /* Linux's boot protocol: X0 is the device tree, X1 to X3 are zero (as at any reset). */
+    return pv_vcpu_power_on(pv_engine_vcpu(machine->engine, 0), machine->boot.kernel,
+                            machine->boot.fdt);
+}
+
+static int do_reset(struct pv_machine *machine, struct pv_error **err)
+{
+    pv_engine_pause(machine->engine);
+    all_off(machine);
+    pv_pci_bus_reset(machine->pci);
+    pv_virtio_mmio_bank_reset(machine->virtio);
+    pv_pl011_reset(machine->uart);
+    pv_pl031_reset(machine->rtc);
+    pv_pl061_reset(machine->gpio);
+    for (unsigned i = 0; i < machine->config.vcpus; i++)
+        pv_gtimer_reset_vcpu(machine->timer, i);
+    pv_gic_reset(machine->gic);
+    int ret = load(machine, err);
+    pv_engine_resume(machine->engine);
+    if (ret < 0)
+        return ret;
+    ret = boot(machine);
+    return ret < 0 ? pv_error_set(err, -ret, "the first vCPU does not start") : 0;
+}
+
+static void handle_event(void *opaque)
+{
+    struct pv_machine *machine = opaque;
+    const struct pv_machine_events *events = &machine->config.events;
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+
+    pthread_mutex_lock(&machine->lock);
+    bool off = machine->want_off, reset = machine->want_reset;
+    PV_CLEANUP_FREE char *fatal = PV_STEAL(machine->fatal);
+    machine->want_off = machine->want_reset = false;
+    pthread_mutex_unlock(&machine->lock);
+    if (fatal) {
+        events->fatal(events->opaque, fatal);
+    } else if (off) {
+        events->powered_off(events->opaque);
+    } else if (reset) {
+        if (do_reset(machine, &err) < 0)
+            events->fatal(events->opaque, pv_error_message(err));
+        else if (events->reset)
+            events->reset(events->opaque);
+    }
+}
+
+/* ---- Life ---- */
+
+static int create_buses(struct pv_machine *machine, struct pv_error **err)
+{
+    struct pv_irq irqs[PV_VIRTIO_MMIO_SLOTS];
+    struct pv_pci_bus_config pci = {
+        .as = machine->config.as,
+        .ecam_base = PV_MAP_ECAM,
+        .ecam_size = PV_MAP_ECAM_SIZE,
+        .mem32_base = PV_MAP_PCI_MEM32,
+        .mem32_size = PV_MAP_PCI_MEM32_SIZE,
+        .mem64_base = PV_MAP_PCI_MEM64,
+        .mem64_size = PV_MAP_PCI_MEM64_SIZE,
+        .msi = pv_v2m_target(machine->v2m),
+    };
+
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(pci.intx); i++)
+        pci.intx[i] = pv_gic_spi(machine->gic, PV_INTID_PCI + i);
+    int ret = pv_pci_bus_create(&machine->pci, &pci, err);
+    if (ret < 0)
+        return ret;
+    for (unsigned i = 0; i < PV_VIRTIO_MMIO_SLOTS; i++)
+        irqs[i] = pv_gic_spi(machine->gic, PV_INTID_VIRTIO + i);
+    return pv_virtio_mmio_bank_create(&machine->virtio, machine->config.as, PV_MAP_VIRTIO,
+                                      PV_VIRTIO_MMIO_SLOTS, irqs, err);
+}
+
+static int create_chips(struct pv_machine *machine, struct pv_error **err)
+{
+    const struct pv_machine_config *config = &machine->config;
+    const struct pv_gic_config gic = {config->as, config->vcpus, machine->mpidr, set_line, machine};
+    const struct pv_gtimer_config timer = {config->loop, config->vcpus, pv_clock_ns, set_ppi,
+                                           machine};
+    int ret = pv_gic_create(&machine->gic, &gic, err);
+
+    if (ret >= 0)
+        ret = pv_v2m_create(&machine->v2m, config->as, machine->gic, err);
+    if (ret >= 0)
+        ret = pv_gtimer_create(&machine->timer, &timer, err);
+    if (ret >= 0)
+        ret = pv_pl011_create(&machine->uart, config->as, PV_MAP_UART,
+                              pv_gic_spi(machine->gic, PV_INTID_UART), config->uart, err);
+    if (ret >= 0)
+        ret = pv_pl031_create(&machine->rtc, config->as, PV_MAP_RTC,
+                              pv_gic_spi(machine->gic, PV_INTID_RTC), config->loop, err);
+    if (ret >= 0)
+        ret = pv_pl061_create(&machine->gpio, config->as, PV_MAP_GPIO,
+                              pv_gic_spi(machine->gic, PV_INTID_GPIO), config->loop, err);
+    return ret;
+}
+
+static int create_parts(struct pv_machine *machine, struct pv_error **err)
+{
+    const struct pv_machine_config *config = &machine->config;
+    const struct pv_engine_config engine = {
+        .as = config->as,
+        .vcpus = config->vcpus,
+        .client = &client,
+        .client_opaque = machine,
+        .mpidr = machine->mpidr,
+    };
+    int ret = pv_event_create(&machine->event, config->loop, handle_event, machine, err);
+
+    if (ret >= 0)
+        ret = pv_as_add_ram(config->as, PV_MAP_RAM, config->ram_size, "ram", err);
+    if (ret >= 0)
+        ret = create_chips(machine, err);
+    if (ret >= 0)
+        ret = create_buses(machine, err);
+    if (ret >= 0)
+        ret = load(machine, err);
+    if (ret >= 0)
+        ret = pv_engine_create(&machine->engine, config->engine, &engine, err);
+    return ret;
+}
+
+static int check_config(const struct pv_machine_config *config, struct pv_error **err)
+{
+    if (config->vcpus < 1 || config->vcpus > PV_MAX_VCPUS)
+        return pv_error_set(err, EINVAL, "%u CPUs; 1 to %u are possible", config->vcpus,
+                            PV_MAX_VCPUS);
+    if (config->ram_size < PV_MACHINE_MIN_RAM || config->ram_size > PV_MACHINE_MAX_RAM ||
+        config->ram_size % (2 * PV_MIB))
+        return pv_error_set(err, EINVAL,
+                            "%llu MiB of memory; %llu MiB to %llu GiB in steps of 2 MiB are "
+                            "possible",
+                            (unsigned long long)(config->ram_size / PV_MIB),
+                            (unsigned long long)(PV_MACHINE_MIN_RAM / PV_MIB),
+                            (unsigned long long)(PV_MACHINE_MAX_RAM / PV_GIB));
+    if (!config->kernel)
+        return pv_error_set(err, EINVAL, "no kernel given");
+    return 0;
+}
+
+static char *copy_string(const char *s, bool *ok)
+{
+    char *copy = s ? strdup(s) : NULL;
+
+    if (s && !copy)
+        *ok = false;
+    return copy;
+}
+
+int pv_machine_create(struct pv_machine **out, const struct pv_machine_config *config,
+                      struct pv_error **err)
+{
+    int ret = check_config(config, err);
+    if (ret < 0)
+        return ret;
+
+    struct pv_machine *machine = calloc(1, sizeof(*machine));
+    bool ok = true;
+    if (!machine)
+        return pv_error_set(err, ENOMEM, "out of memory for the machine");
+    machine->config = *config;
+    machine->kernel = copy_string(config->kernel, &ok);
+    machine->initrd = copy_string(config->initrd, &ok);
+    machine->append = copy_string(config->append, &ok);
+    pthread_mutex_init(&machine->lock, NULL);
+    for (unsigned i = 0; i < config->vcpus; i++)
+        machine->mpidr[i] = (uint64_t)(i / 16) << 8 | i % 16;
+    ret = ok ? create_parts(machine, err) : pv_error_set(err, ENOMEM, "out of memory");
+    if (ret < 0) {
+        pv_machine_destroy(machine);
+        return ret;
+    }
+    *out = machine;
+    return 0;
+}
+
+int pv_machine_start(struct pv_machine *machine, struct pv_error **err)
+{
+    int ret = pv_engine_start(machine->engine, err);
+
+    if (ret < 0)
+        return ret;
+    ret = boot(machine);
+    return ret < 0 ? pv_error_set(err, -ret, "the first vCPU does not start") : 0;
+}
+
+void pv_machine_stop(struct pv_machine *machine)
+{
+    all_off(machine);
+}
+
+void pv_machine_destroy(struct pv_machine *machine)
+{
+    if (!machine)
+        return;
+    /* First whoever executes; then devices, which may still move their wires; the GIC last. */
+    pv_engine_destroy(machine->engine);
+    machine->engine = NULL;
+    pv_virtio_mmio_bank_destroy(machine->virtio);
+    pv_pci_bus_destroy(machine->pci);
+    pv_pl061_destroy(machine->gpio);
+    pv_pl031_destroy(machine->rtc);
+    pv_pl011_destroy(machine->uart);
+    pv_gtimer_destroy(machine->timer);
+    pv_v2m_destroy(machine->v2m);
+    pv_gic_destroy(machine->gic);
+    pv_as_remove(machine->config.as, PV_MAP_RAM);
+    if (machine->event)
+        pv_event_destroy(machine->event);
+    pthread_mutex_destroy(&machine->lock);
+    free(machine->fatal);
+    free(machine->kernel);
+    free(machine->initrd);
+    free(machine->append);
+    free(machine);
+}
+
+struct pv_pci_bus *pv_machine_pci(struct pv_machine *machine)
+{
+    return machine->pci;
+}
+
+struct pv_virtio_mmio_bank *pv_machine_virtio_mmio(struct pv_machine *machine)
+{
+    return machine->virtio;
+}
+
+struct pv_engine *pv_machine_engine(struct pv_machine *machine)
+{
+    return machine->engine;
+}
+
+void pv_machine_power_button(struct pv_machine *machine)
+{
+    pv_pl061_press(machine->gpio, PV_GPIO_POWER_LINE);
+}

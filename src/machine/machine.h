@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine: RAM, GIC, timers, PSCI, the PrimeCells, the PCI bus and the virtio-mmio slots, wired
+ * as QEMU's `virt` board, around an engine that executes the guest.
+ */
+#ifndef PV_MACHINE_MACHINE_H
+#define PV_MACHINE_MACHINE_H
+
+#include <stdint.h>
+
+struct pv_address_space;
+struct pv_chardev;
+struct pv_engine;
+struct pv_engine_ops;
+struct pv_error;
+struct pv_loop;
+struct pv_machine;
+struct pv_pci_bus;
+struct pv_virtio_mmio_bank;
+
+#define PV_MACHINE_MIN_RAM (UINT64_C(64) << 20)
+#define PV_MACHINE_MAX_RAM (UINT64_C(255) << 30) /* up to the high block at 256 GiB */
+
+/* What the guest does to the whole. All on the loop's thread. */
+struct pv_machine_events {
+    void (*powered_off)(void *opaque);
+    /* The guest asked for a reset; the machine has done it when this is called. */
+    void (*reset)(void *opaque);
+    /* The machine cannot go on. `message` is a person's line, valid during the call. */
+    void (*fatal)(void *opaque, const char *message);
+    void *opaque;
+};
+
+struct pv_machine_config {
+    struct pv_loop *loop;        /* outlives the machine */
+    struct pv_address_space *as; /* empty; outlives the machine */
+    const struct pv_engine_ops *engine;
+    unsigned vcpus;
+    uint64_t ram_size;
+    struct pv_chardev *uart; /* or NULL; outlives the machine */
+    const char *kernel;      /* paths and strings are copied */
+    const char *initrd;      /* or NULL */
+    const char *append;      /* or NULL */
+    struct pv_machine_events events;
+};
+
+/* Loads the kernel too: whatever is wrong with it shows here. */
+int pv_machine_create(struct pv_machine **out, const struct pv_machine_config *config,
+                      struct pv_error **err);
+
+/* Powers the first vCPU on. The loop has to run then. */
+int pv_machine_start(struct pv_machine *machine, struct pv_error **err);
+
+/* Stops the vCPUs; devices stay. Destroying does it too. On the loop's thread. */
+void pv_machine_stop(struct pv_machine *machine);
+
+/* Also destroys the devices on its buses. NULL is fine. */
+void pv_machine_destroy(struct pv_machine *machine);
+
+/* Where devices are plugged in, before the start. */
+struct pv_pci_bus *pv_machine_pci(struct pv_machine *machine);
+struct pv_virtio_mmio_bank *pv_machine_virtio_mmio(struct pv_machine *machine);
+struct pv_engine *pv_machine_engine(struct pv_machine *machine);
+
+/* Presses the power button: what comes of it is the guest's. Any thread. */
+void pv_machine_power_button(struct pv_machine *machine);
+
+#endif

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each timer is a comparator: its condition is met while counter >= CVAL, as unsigned 64-bit
+ * numbers. The output is a level, ENABLE && !IMASK && condition, wired to a PPI. The counter is
+ * computed from the host's clock when somebody asks, so nothing ticks; a host timer is armed only
+ * for a timer that is enabled, unmasked and still in the future, and its callback does what every
+ * register write does: recompute the level and re-arm.
+ */
+#include "machine/timer.h"
+
+#include "base/error.h"
+#include "base/util.h"
+#include "engine/engine.h"
+#include "host/clock.h"
+#include "host/loop.h"
+#include "machine/map.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#define CNT(crm, op2) PV_SYSREG(3, 3, 14, crm, op2)
+
+enum {
+    CNTFRQ = CNT(0, 0),
+    CNTPCT = CNT(0, 1),
+    CNTVCT = CNT(0, 2),
+    CNTP_TVAL = CNT(2, 0),
+    CNTP_CTL = CNT(2, 1),
+    CNTP_CVAL = CNT(2, 2),
+    CNTV_TVAL = CNT(3, 0),
+    CNTV_CTL = CNT(3, 1),
+    CNTV_CVAL = CNT(3, 2),
+};
+
+#define CTL_ENABLE  1u
+#define CTL_IMASK   2u
+#define CTL_ISTATUS 4u
+
+#define NS_PER_TICK (PV_NSEC_PER_SEC / PV_TIMER_FREQUENCY)
+_Static_assert(PV_NSEC_PER_SEC % PV_TIMER_FREQUENCY == 0, "a tick is whole nanoseconds");
+
+/* Virtual and physical: the index is CRm - 2 turned around. */
+enum { PHYS, VIRT, TIMERS };
+
+struct comparator {
+    struct pv_gtimer *owner;
+    unsigned vcpu;
+    unsigned intid;
+    uint32_t ctl; /* ENABLE and IMASK */
+    uint64_t cval;
+    bool level;
+    struct pv_timer *host;
+};
+
+struct pv_gtimer {
+    struct pv_gtimer_config config;
+    pthread_mutex_t lock;
+    uint64_t base_ns;
+    struct comparator comparators[PV_MAX_VCPUS][TIMERS];
+};
+
+static uint64_t counter(const struct pv_gtimer *timer)
+{
+    return (timer->config.now_ns() - timer->base_ns) / NS_PER_TICK;
+}
+
+/* The host time at which the counter reaches `cval`; UINT64_MAX when that is never. */
+static uint64_t deadline(const struct pv_gtimer *timer, uint64_t cval)
+{
+    uint64_t ns;
+
+    if (__builtin_mul_overflow(cval, NS_PER_TICK, &ns) ||
+        __builtin_add_overflow(ns, timer->base_ns, &ns))
+        return UINT64_MAX;
+    return ns;
+}
+
+static void update(struct comparator *cmp)
+{
+    struct pv_gtimer *timer = cmp->owner;
+    bool running = (cmp->ctl & (CTL_ENABLE | CTL_IMASK)) == CTL_ENABLE;
+    bool level = running && counter(timer) >= cmp->cval;
+
+    pv_timer_set(cmp->host, running && !level ? deadline(timer, cmp->cval) : UINT64_MAX);
+    if (level != cmp->level) {
+        cmp->level = level;
+        timer->config.set_ppi(timer->config.opaque, cmp->vcpu, cmp->intid, level);
+    }
+}
+
+static void expired(void *opaque)
+{
+    struct comparator *cmp = opaque;
+
+    pthread_mutex_lock(&cmp->owner->lock);
+    update(cmp);
+    pthread_mutex_unlock(&cmp->owner->lock);
+}
+
+static struct comparator *comparator_of(struct pv_gtimer *timer, unsigned vcpu, uint32_t sysreg)
+{
+    switch (sysreg) {
+    case CNTP_TVAL:
+    case CNTP_CTL:
+    case CNTP_CVAL: return &timer->comparators[vcpu][PHYS];
+    case CNTV_TVAL:
+    case CNTV_CTL:
+    case CNTV_CVAL: return &timer->comparators[vcpu][VIRT];
+    default: return NULL;
+    }
+}
+
+static uint64_t read_comparator(const struct comparator *cmp, uint32_t sysreg)
+{
+    uint64_t now = counter(cmp->owner);
+
+    switch (sysreg) {
+    case CNTP_TVAL:
+    case CNTV_TVAL: return (uint32_t)(cmp->cval - now);
+    case CNTP_CTL:
+    case CNTV_CTL:
+        /* ISTATUS is unknown while disabled; 0 then. */
+        return cmp->ctl | (cmp->ctl & CTL_ENABLE && now >= cmp->cval ? CTL_ISTATUS : 0);
+    default: return cmp->cval;
+    }
+}
+
+bool pv_gtimer_sysreg_read(struct pv_gtimer *timer, unsigned vcpu, uint32_t sysreg, uint64_t *value)
+{
+    struct comparator *cmp;
+
+    switch (sysreg) {
+    case CNTFRQ: *value = PV_TIMER_FREQUENCY; return true;
+    case CNTPCT:
+    case CNTVCT: *value = counter(timer); return true;
+    default: break;
+    }
+    cmp = comparator_of(timer, vcpu, sysreg);
+    if (!cmp)
+        return false;
+    pthread_mutex_lock(&timer->lock);
+    *value = read_comparator(cmp, sysreg);
+    pthread_mutex_unlock(&timer->lock);
+    return true;
+}
+
+bool pv_gtimer_sysreg_write(struct pv_gtimer *timer, unsigned vcpu, uint32_t sysreg, uint64_t value)
+{
+    struct comparator *cmp = comparator_of(timer, vcpu, sysreg);
+
+    if (!cmp)
+        return false;
+    pthread_mutex_lock(&timer->lock);
+    switch (sysreg) {
+    case CNTP_TVAL:
+    case CNTV_TVAL: cmp->cval = counter(timer) + (uint64_t)pv_sext(value, 32); break;
+    case CNTP_CTL:
+    case CNTV_CTL: cmp->ctl = (uint32_t)value & (CTL_ENABLE | CTL_IMASK); break;
+    default: cmp->cval = value; break;
+    }
+    update(cmp);
+    pthread_mutex_unlock(&timer->lock);
+    return true;
+}
+
+void pv_gtimer_reset_vcpu(struct pv_gtimer *timer, unsigned vcpu)
+{
+    pthread_mutex_lock(&timer->lock);
+    for (unsigned i = 0; i < TIMERS; i++) {
+        struct comparator *cmp = &timer->comparators[vcpu][i];
+        cmp->ctl = 0;
+        cmp->cval = 0;
+        update(cmp);
+    }
+    pthread_mutex_unlock(&timer->lock);
+}
+
+int pv_gtimer_create(struct pv_gtimer **out, const struct pv_gtimer_config *config,
+                     struct pv_error **err)
+{
+    struct pv_gtimer *timer = calloc(1, sizeof(*timer));
+
+    if (!timer)
+        return pv_error_set(err, ENOMEM, "out of memory for the timers");
+    timer->config = *config;
+    timer->base_ns = config->now_ns();
+    pthread_mutex_init(&timer->lock, NULL);
+    for (unsigned vcpu = 0; vcpu < config->vcpus; vcpu++) {
+        for (unsigned i = 0; i < TIMERS; i++) {
+            struct comparator *cmp = &timer->comparators[vcpu][i];
+            cmp->owner = timer;
+            cmp->vcpu = vcpu;
+            cmp->intid = i == VIRT ? PV_INTID_TIMER_VIRT : PV_INTID_TIMER_PHYS;
+            int ret = pv_timer_create(&cmp->host, config->loop, expired, cmp, err);
+            if (ret < 0) {
+                pv_gtimer_destroy(timer);
+                return ret;
+            }
+        }
+    }
+    *out = timer;
+    return 0;
+}
+
+void pv_gtimer_destroy(struct pv_gtimer *timer)
+{
+    if (!timer)
+        return;
+    for (unsigned vcpu = 0; vcpu < timer->config.vcpus; vcpu++) {
+        for (unsigned i = 0; i < TIMERS; i++) {
+            if (timer->comparators[vcpu][i].host)
+                pv_timer_destroy(timer->comparators[vcpu][i].host);
+        }
+    }
+    pthread_mutex_destroy(&timer->lock);
+    free(timer);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The generic timer (Arm ARM D11): a virtual and a physical EL1 timer for each vCPU over one
+ * counter at PV_TIMER_FREQUENCY, CNTVOFF being 0.
+ */
+#ifndef PV_MACHINE_TIMER_H
+#define PV_MACHINE_TIMER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct pv_error;
+struct pv_gtimer;
+struct pv_loop;
+
+struct pv_gtimer_config {
+    struct pv_loop *loop;
+    unsigned vcpus;
+    uint64_t (*now_ns)(void); /* pv_clock_ns, or a test's */
+    /* Drives a PPI by INTID. Any thread; under the timer's lock. */
+    void (*set_ppi)(void *opaque, unsigned vcpu, unsigned intid, bool level);
+    void *opaque;
+};
+
+int pv_gtimer_create(struct pv_gtimer **out, const struct pv_gtimer_config *config,
+                     struct pv_error **err);
+void pv_gtimer_destroy(struct pv_gtimer *timer);
+
+/* Timers off. The counter goes on. */
+void pv_gtimer_reset_vcpu(struct pv_gtimer *timer, unsigned vcpu);
+
+/* CNT* registers by encoding; false when it is not one. */
+bool pv_gtimer_sysreg_read(struct pv_gtimer *timer, unsigned vcpu, uint32_t sysreg,
+                           uint64_t *value);
+bool pv_gtimer_sysreg_write(struct pv_gtimer *timer, unsigned vcpu, uint32_t sysreg,
+                            uint64_t value);
+
+#endif

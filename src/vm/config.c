@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/config.h"
+
+#include "base/util.h"
+
+void pv_config_init(struct pv_config *config)
+{
+    *config = (struct pv_config){
+        .cpus = 1,
+        .memory = PV_GIB,
+        .transport = PV_TRANSPORT_PCI,
+        .console = PV_CONSOLE_STDIO,
+    };
+}

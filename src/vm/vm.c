@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Puts a machine together from a config and runs it. The guest's console is the UART, which every
+ * stock kernel has a driver for; a virtio-rng is always there.
+ */
+#include "vm/vm.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "block/block.h"
+#include "device/blk.h"
+#include "device/net.h"
+#include "device/rng.h"
+#include "engine/engine.h"
+#include "host/chardev.h"
+#include "host/loop.h"
+#include "machine/machine.h"
+#include "memory/address_space.h"
+#include "virtio/virtio.h"
+#include "virtio/virtio_mmio.h"
+#include "virtio/virtio_pci.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+struct pv_vm {
+    struct pv_vm_events events;
+    struct pv_loop *loop;
+    struct pv_address_space *as;
+    struct pv_chardev *console;
+    struct pv_machine *machine;
+    enum pv_config_transport transport;
+    bool ended;
+    atomic_bool killed;
+    char *fatal;
+};
+
+/* ---- Events of the machine ---- */
+
+static void powered_off(void *opaque)
+{
+    struct pv_vm *vm = opaque;
+    vm->ended = true;
+    pv_loop_stop(vm->loop);
+}
+
+static void was_reset(void *opaque)
+{
+    struct pv_vm *vm = opaque;
+
+    pv_info(PV_LOG_VM, "the guest reset itself");
+    if (vm->events.reset)
+        vm->events.reset(vm->events.opaque);
+}
+
+static void fatal(void *opaque, const char *message)
+{
+    struct pv_vm *vm = opaque;
+
+    if (!vm->fatal)
+        vm->fatal = strdup(message);
+    vm->ended = true;
+    pv_loop_stop(vm->loop);
+}
+
+static void escape(void *opaque)
+{
+    struct pv_vm *vm = opaque;
+    if (vm->events.console_escape)
+        vm->events.console_escape(vm->events.opaque);
+}
+
+/* ---- Devices ---- */
+
+static int create_console(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *path = NULL;
+    const char *ready = NULL;
+    int ret;
+
+    switch (config->console) {
+    case PV_CONSOLE_PTY:
+        ret = pv_chardev_pty_create(&vm->console, vm->loop, &path, err);
+        ready = path;
+        break;
+    case PV_CONSOLE_UNIX:
+        ret = pv_chardev_unix_create(&vm->console, vm->loop, config->console_path, err);
+        ready = config->console_path;
+        break;
+    case PV_CONSOLE_NULL: ret = pv_chardev_null_create(&vm->console, err); break;
+    default: ret = pv_chardev_stdio_create(&vm->console, vm->loop, escape, vm, err); break;
+    }
+    if (ret < 0)
+        return pv_error_prefix(err, "console");
+    if (ready && vm->events.console_ready)
+        vm->events.console_ready(vm->events.opaque, ready);
+    return 0;
+}
+
+/* Plugs a device into the VM's transport; it is gone when that fails. */
+static int plug(struct pv_vm *vm, struct pv_virtio_device *device, struct pv_error **err)
+{
+    int ret = vm->transport == PV_TRANSPORT_PCI
+                  ? pv_virtio_pci_create(device, pv_machine_pci(vm->machine), -1, err)
+                  : pv_virtio_mmio_create(device, pv_machine_virtio_mmio(vm->machine), -1, err);
+    if (ret < 0)
+        pv_virtio_device_destroy(device);
+    return ret;
+}
+
+static int add_disk(struct pv_vm *vm, const struct pv_config_disk *disk, struct pv_error **err)
+{
+    const struct pv_block_options options = {.read_only = disk->read_only};
+    struct pv_virtio_device *device;
+    struct pv_block *block;
+    int ret = pv_block_open(&block, vm->loop, disk->path, &options, err);
+
+    if (ret < 0)
+        return ret;
+    ret = pv_blk_create(&device, vm->loop, vm->as, block, NULL, err);
+    if (ret < 0) {
+        pv_block_close(block);
+        return ret;
+    }
+    return plug(vm, device, err);
+}
+
+static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned index,
+                   struct pv_error **err)
+{
+    /* QEMU's prefix, locally administered; addresses matter only within one NAT. */
+    const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, (uint8_t)(0x56 + index)};
+    struct pv_virtio_device *device;
+    struct pv_netdev *netdev;
+    int ret = net->kind == PV_NET_USER
+                  ? pv_netdev_user_create(&netdev, vm->loop, net->forwards, net->forward_count, err)
+                  : pv_netdev_null_create(&netdev, err);
+
+    if (ret < 0)
+        return ret;
+    ret = pv_net_create(&device, vm->loop, vm->as, netdev, mac, err);
+    if (ret < 0) {
+        pv_netdev_destroy(netdev);
+        return ret;
+    }
+    return plug(vm, device, err);
+}
+
+static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
+{
+    struct pv_virtio_device *rng;
+    int ret = 0;
+
+    for (unsigned i = 0; i < config->net_count && ret >= 0; i++) {
+        ret = add_net(vm, &config->nets[i], i, err);
+        if (ret < 0)
+            return pv_error_prefix(err, "net %u", i);
+    }
+    for (unsigned i = 0; i < config->disk_count && ret >= 0; i++) {
+        ret = add_disk(vm, &config->disks[i], err);
+        if (ret < 0)
+            return pv_error_prefix(err, "disk %u", i);
+    }
+    ret = pv_rng_create(&rng, vm->loop, vm->as, err);
+    return ret < 0 ? ret : plug(vm, rng, err);
+}
+
+/* ---- Life ---- */
+
+static int choose_engine(const struct pv_engine_ops **out, const char *name, struct pv_error **err)
+{
+    *out = name ? pv_engine_find(name) : pv_engine_default();
+    if (*out)
+        return pv_engine_probe(*out, err);
+    return name ? pv_error_set(err, ENOENT, "engine '%s' is not known", name)
+                : pv_error_set(err, ENODEV, "no engine can run guests on this host");
+}
+
+static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
+{
+    struct pv_machine_config machine = {
+        .vcpus = config->cpus,
+        .ram_size = config->memory,
+        .kernel = config->kernel,
+        .initrd = config->initrd,
+        .append = config->append,
+        .events = {powered_off, was_reset, fatal, vm},
+    };
+    int ret = choose_engine(&machine.engine, config->engine, err);
+
+    if (ret >= 0)
+        ret = pv_loop_create(&vm->loop, err);
+    if (ret >= 0)
+        ret = pv_as_create(&vm->as, err);
+    if (ret >= 0)
+        ret = create_console(vm, config, err);
+    if (ret < 0)
+        return ret;
+    machine.loop = vm->loop;
+    machine.as = vm->as;
+    machine.uart = vm->console;
+    ret = pv_machine_create(&vm->machine, &machine, err);
+    return ret < 0 ? ret : add_devices(vm, config, err);
+}
+
+int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
+                 const struct pv_vm_events *events, struct pv_error **err)
+{
+    struct pv_vm *vm = calloc(1, sizeof(*vm));
+
+    if (!vm)
+        return pv_error_set(err, ENOMEM, "out of memory for the VM");
+    if (events)
+        vm->events = *events;
+    vm->transport = config->transport;
+    int ret = create_parts(vm, config, err);
+    if (ret < 0) {
+        pv_vm_destroy(vm);
+        return ret;
+    }
+    *out = vm;
+    return 0;
+}
+
+int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
+{
+    int ret = 0;
+
+    if (!atomic_load(&vm->killed)) {
+        ret = pv_machine_start(vm->machine, err);
+        /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
+        while (ret >= 0 && !vm->ended && !atomic_load(&vm->killed))
+            ret = pv_loop_run(vm->loop, err);
+        pv_machine_stop(vm->machine);
+    }
+    if (ret >= 0 && vm->fatal)
+        ret = pv_error_set(err, EIO, "%s", vm->fatal);
+    *end = vm->ended ? PV_VM_POWERED_OFF : PV_VM_KILLED;
+    return PV_MIN(ret, 0);
+}
+
+void pv_vm_power_button(struct pv_vm *vm)
+{
+    pv_machine_power_button(vm->machine);
+}
+
+void pv_vm_kill(struct pv_vm *vm)
+{
+    atomic_store(&vm->killed, true);
+    pv_loop_stop(vm->loop);
+}
+
+struct pv_loop *pv_vm_loop(struct pv_vm *vm)
+{
+    return vm->loop;
+}
+
+void pv_vm_destroy(struct pv_vm *vm)
+{
+    if (!vm)
+        return;
+    pv_machine_destroy(vm->machine);
+    pv_chardev_destroy(vm->console);
+    pv_as_destroy(vm->as);
+    pv_loop_destroy(vm->loop);
+    free(vm->fatal);
+    free(vm);
+}

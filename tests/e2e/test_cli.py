@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What pearvisor says to bad input: one line, the right exit status, nothing left behind."""
+
+import gzip
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import guest
+
+KERNEL = "{dir}/kernel"
+
+# What is run, the exit status, and words that the one line must hold.
+CASES = [
+    (["run"], 2, ["image", "--kernel"]),
+    (["run", "--cpu", "2", "--kernle", "x"], 2, ["--kernle", "--kernel"]),
+    (["rum"], 2, ["rum", "run"]),
+    (["run", "--cpus", "0", "--kernel", KERNEL], 2, ["--cpus", "0"]),
+    (["run", "--cpus", "two", "--kernel", KERNEL], 2, ["--cpus", "two"]),
+    (["run", "--memory", "12Q", "--kernel", KERNEL], 2, ["--memory", "12Q"]),
+    (["run", "--memory", "1", "--kernel", KERNEL], 2, ["--memory"]),
+    (["run", "--engine", "none-such", "--kernel", KERNEL], 2, ["none-such"]),
+    (["run", "--net", "bridge", "--kernel", KERNEL], 2, ["bridge", "user"]),
+    (["run", "--net", "user,forward=tcp:x:22", "--kernel", KERNEL], 2, ["x"]),
+    (["run", "--console", "tty", "--kernel", KERNEL], 2, ["tty", "stdio"]),
+    (["run", "--disk", "{dir}/disk,rw", "--kernel", KERNEL], 2, ["rw", "ro"]),
+    (["run", "no-such-image"], 1, ["no-such-image"]),
+    (["run", "../../etc"], 1, ["../../etc"]),
+    (["run", "--kernel", "{dir}/missing"], 1, ["missing"]),
+    (["run", "--kernel", "{dir}"], 1, ["{dir}"]),
+    (["run", "--kernel", "{dir}/empty"], 1, ["empty"]),
+    (["run", "--kernel", "{dir}/x86"], 1, ["x86"]),
+    (["run", "--kernel", "{dir}/truncated.gz"], 1, ["truncated.gz"]),
+    (["run", "--kernel", KERNEL, "--initrd", "{dir}/missing"], 1, ["missing"]),
+    (["run", "--kernel", "{dir}/huge", "--memory", "64M"], 1, ["memory"]),
+    (["run", "--kernel", KERNEL, "--disk", "{dir}/missing"], 1, ["missing"]),
+    (["run", "--kernel", KERNEL, "--disk", "{dir}/disk", "--disk", "{dir}/disk"], 1, ["disk"]),
+    (["run", "--kernel", KERNEL, "--net", "user,forward=tcp:{port}:22"], 1, ["{port}"]),
+    (["run", "--kernel", KERNEL, "--console", "unix:{dir}/no/socket"], 1, ["{dir}/no/socket"]),
+    (["image"], 2, ["build"]),
+    (["image", "biuld"], 2, ["build"]),
+    (["image", "inspect", "no-such-image"], 1, ["no-such-image"]),
+    (["image", "build", "debian:99"], 2, ["debian:99", "debian:13"]),
+    (["version", "extra"], 2, ["extra"]),
+]
+
+
+def arm64_image(image_size):
+    """The 64-byte header of an arm64 Image (Documentation/arch/arm64/booting.rst) and a branch."""
+    return struct.pack("<IIQQQQQQ4sI", 0x14000010, 0, 0, image_size, 0xa, 0, 0, 0,
+                       b"ARM\x64", 0) + struct.pack("<I", 0x14000000)
+
+
+def make_files(folder):
+    (folder / "kernel").write_bytes(arm64_image(4096))
+    (folder / "huge").write_bytes(arm64_image(1 << 30))
+    (folder / "empty").write_bytes(b"")
+    (folder / "disk").write_bytes(bytes(1 << 20))
+    x86 = bytearray(4096)
+    x86[0x1fe:0x200] = b"\x55\xaa"
+    x86[0x202:0x206] = b"HdrS"
+    (folder / "x86").write_bytes(x86)
+    packed = gzip.compress(arm64_image(4096) + os.urandom(100000))
+    (folder / "truncated.gz").write_bytes(packed[:len(packed) // 2])
+
+
+def run(arguments, env):
+    try:
+        return subprocess.run([guest.PROGRAM, *arguments], env=env, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=20 * guest.PATIENCE)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def check(arguments, status, words, env):
+    """What is wrong with the outcome, or None."""
+    done = run(arguments, env)
+    if done is None:
+        return "it still ran after 20 s"
+    if done.returncode != status:
+        return f"exit status {done.returncode}, not {status}: {done.stderr.strip()}"
+    lines = done.stderr.splitlines()
+    if len(lines) != 1 or not lines[0].startswith("pearvisor: "):
+        return f"not one line from pearvisor: {done.stderr!r}"
+    missing = [word for word in words if word not in lines[0]]
+    return f"no {missing} in: {lines[0]}" if missing else None
+
+
+def main():
+    failures = 0
+    with tempfile.TemporaryDirectory() as name, socket.socket() as busy:
+        folder = Path(name)
+        make_files(folder)
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        values = {"dir": name, "port": str(busy.getsockname()[1])}
+        env = dict(os.environ, PEARVISOR_HOME=str(folder / "home"))
+        before = sorted(folder.iterdir())
+        for arguments, status, words in CASES:
+            arguments = [a.format(**values) for a in arguments]
+            problem = check(arguments, status, [w.format(**values) for w in words], env)
+            if problem:
+                failures += 1
+                print(f"pearvisor {' '.join(arguments)}: {problem}")
+        if sorted(folder.iterdir()) != before:
+            failures += 1
+            print("left behind:", set(folder.iterdir()) - set(before))
+        for arguments in (["--help"], ["help"], ["run", "--help"], ["image", "--help"],
+                          ["engines"], ["version"], ["--version"], ["image", "build", "--help"]):
+            done = run(arguments, env)
+            if done is None or done.returncode != 0 or not done.stdout or done.stderr:
+                failures += 1
+                print(f"pearvisor {' '.join(arguments)}: status 0 and only stdout expected")
+    print(f"{len(CASES) + 8} cases, {failures} failed")
+    return 1 if failures else 0
+
+
+sys.exit(main())

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* What the oracle (oracle.c) and those who ask it exchange, in little-endian. */
+#ifndef PV_TESTS_LOCKSTEP_ORACLE_H
+#define PV_TESTS_LOCKSTEP_ORACLE_H
+
+#include <stdint.h>
+
+struct oracle_record {
+    uint32_t word; /* the instruction */
+    uint32_t fpcr, fpsr, nzcv;
+    uint64_t x[3];
+    uint64_t pad;
+    uint64_t v[3][2];
+};
+
+#endif

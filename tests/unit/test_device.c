@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: MIT */
+/* The device models, driven through their rings. */
+#include "virtio_driver.h"
+
+#include "block/block.h"
+#include "device/blk.h"
+#include "device/console.h"
+#include "device/net.h"
+#include "device/rng.h"
+#include "host/chardev.h"
+#include "net/netdev.h"
+
+#include <errno.h>
+
+/* ---- blk ---- */
+
+#define SECTORS 64u
+
+struct blk_fixture {
+    struct driver d;
+    char path[64];
+};
+
+static void blk_setup(struct blk_fixture *f, uint64_t size, bool read_only)
+{
+    driver_setup(&f->d);
+    strcpy(f->path, "/tmp/pv-test-device-XXXXXX");
+    int fd = mkstemp(f->path);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    close(fd);
+    const struct pv_block_options options = {.read_only = read_only};
+    struct pv_block *block;
+    struct pv_virtio_device *dev;
+    assert_int_equal(pv_block_open(&block, f->d.loop, f->path, &options, NULL), 0);
+    assert_int_equal(pv_blk_create(&dev, f->d.loop, f->d.as, block, "serial-number", NULL), 0);
+    attach(&f->d, dev);
+}
+
+static void blk_teardown(struct blk_fixture *f)
+{
+    driver_teardown(&f->d);
+    unlink(f->path);
+}
+
+#define HEADER DATA
+#define STATUS (DATA + 0x100)
+#define BUFFER (DATA + 0x1000)
+
+static void blk_offer(struct driver *d, uint32_t type, uint64_t sector, uint32_t len, bool in)
+{
+    const struct {
+        uint32_t type, reserved;
+        uint64_t sector;
+    } header = {type, 0, sector};
+    assert_int_equal(pv_as_write(d->as, HEADER, &header, sizeof(header)), 0);
+    assert_int_equal(pv_as_fill(d->as, STATUS, 0xff, 1), 0);
+    put_desc(d, 0, 0, HEADER, 16, DESC_NEXT, len ? 1 : 2);
+    put_desc(d, 0, 1, BUFFER, len, in ? DESC_NEXT | DESC_WRITE : DESC_NEXT, 2);
+    put_desc(d, 0, 2, STATUS, 1, DESC_WRITE, 0);
+    offer(d, 0, 0);
+}
+
+static unsigned blk_run(struct driver *d, uint32_t type, uint64_t sector, uint32_t len, bool in)
+{
+    blk_offer(d, type, sector, len, in);
+    kick(d, 0);
+    wait_used(d, 0);
+    uint8_t status;
+    assert_int_equal(pv_as_read(d->as, STATUS, &status, 1), 0);
+    return status;
+}
+
+/* All, but for the event index: the tests count interrupts. */
+#define BLK_FEATURES(d) ((d)->dev->offered_features & ~EVENT_IDX)
+
+static void test_blk(void **state)
+{
+    struct blk_fixture f;
+    blk_setup(&f, SECTORS * 512, false);
+    struct driver *d = &f.d;
+    bring_up(d, BLK_FEATURES(d));
+    pv_virtio_lock(d->dev);
+    assert_int_equal(pv_virtio_config_read(d->dev, 0, 8), SECTORS);
+    assert_int_equal(pv_virtio_config_read(d->dev, 12, 4), 254);
+    assert_int_equal(pv_virtio_config_read(d->dev, 20, 4), 512);
+    pv_virtio_unlock(d->dev);
+
+    char pattern[1024], got[1024];
+    memset(pattern, 'x', sizeof(pattern));
+    assert_int_equal(pv_as_write(d->as, BUFFER, pattern, sizeof(pattern)), 0);
+    assert_int_equal(blk_run(d, 1, 3, 1024, false), 0);
+    assert_int_equal(used_len(d, 0, 0), 1);
+    assert_int_equal(blk_run(d, 4, 0, 0, false), 0);
+    assert_int_equal(pv_as_fill(d->as, BUFFER, 0, 1024), 0);
+    assert_int_equal(blk_run(d, 0, 3, 1024, true), 0);
+    assert_int_equal(used_len(d, 0, 2), 1025);
+    assert_int_equal(pv_as_read(d->as, BUFFER, got, sizeof(got)), 0);
+    assert_memory_equal(got, pattern, sizeof(got));
+
+    assert_int_equal(blk_run(d, 8, 0, 20, true), 0);
+    assert_int_equal(pv_as_read(d->as, BUFFER, got, 20), 0);
+    assert_string_equal(got, "serial-number");
+    assert_int_equal(d->interrupts[0], 4);
+    blk_teardown(&f);
+}
+
+static void test_blk_ranges(void **state)
+{
+    struct blk_fixture f;
+    blk_setup(&f, SECTORS * 512 + 100, false);
+    struct driver *d = &f.d;
+    assert_int_equal(d->log_lines, 1); /* the odd tail */
+    bring_up(d, BLK_FEATURES(d));
+    assert_int_equal(blk_run(d, 0, SECTORS - 1, 512, true), 0);
+    assert_int_equal(blk_run(d, 0, SECTORS, 512, true), 1);
+    assert_int_equal(blk_run(d, 0, SECTORS - 1, 1024, true), 1);
+    assert_int_equal(blk_run(d, 0, UINT64_MAX / 512, 1024, true), 1);
+    assert_int_equal(blk_run(d, 0, UINT64_C(1) << 55, 512, true), 1);
+    assert_int_equal(blk_run(d, 0, 0, 511, true), 1);
+    assert_int_equal(blk_run(d, 1, SECTORS, 512, false), 1);
+    assert_int_equal(blk_run(d, 99, 0, 512, true), 2);
+    assert_false(failed(d));
+    blk_teardown(&f);
+}
+
+static void blk_range(struct driver *d, uint64_t sector, uint32_t count, uint32_t flags)
+{
+    const struct {
+        uint64_t sector;
+        uint32_t count, flags;
+    } range = {sector, count, flags};
+    assert_int_equal(pv_as_write(d->as, BUFFER, &range, sizeof(range)), 0);
+}
+
+static void test_blk_discard_and_zeroes(void **state)
+{
+    struct blk_fixture f;
+    blk_setup(&f, SECTORS * 512, false);
+    struct driver *d = &f.d;
+    bring_up(d, BLK_FEATURES(d));
+    assert_int_equal(pv_as_fill(d->as, BUFFER, 0x55, 4096), 0);
+    assert_int_equal(blk_run(d, 1, 0, 4096, false), 0);
+    blk_range(d, 1, 2, 1);
+    assert_int_equal(blk_run(d, 13, 0, 16, false), 0);
+    assert_int_equal(blk_run(d, 0, 0, 2048, true), 0);
+    for (unsigned sector = 0; sector < 4; sector++)
+        assert_int_equal(load32(d, BUFFER + 512 * sector),
+                         sector == 1 || sector == 2 ? 0 : 0x55555555);
+    blk_range(d, 0, SECTORS, 0);
+    assert_int_equal(blk_run(d, 11, 0, 16, false), 0);
+    blk_range(d, 0, SECTORS + 1, 0);
+    assert_int_equal(blk_run(d, 11, 0, 16, false), 1);
+    blk_range(d, UINT64_MAX, 2, 0);
+    assert_int_equal(blk_run(d, 13, 0, 16, false), 1);
+    blk_range(d, 0, 1, 1); /* unmap means nothing to a discard */
+    assert_int_equal(blk_run(d, 11, 0, 16, false), 2);
+    blk_range(d, 0, 1, 0x80);
+    assert_int_equal(blk_run(d, 13, 0, 16, false), 2);
+    assert_int_equal(blk_run(d, 13, 0, 15, false), 2);
+    assert_int_equal(blk_run(d, 13, 0, 32, false), 2); /* one range at a time */
+    blk_teardown(&f);
+}
+
+static void test_blk_read_only(void **state)
+{
+    struct blk_fixture f;
+    blk_setup(&f, SECTORS * 512, true);
+    struct driver *d = &f.d;
+    assert_true(d->dev->offered_features >> 5 & 1);
+    bring_up(d, BLK_FEATURES(d));
+    assert_int_equal(blk_run(d, 0, 0, 512, true), 0);
+    assert_int_equal(blk_run(d, 1, 0, 512, false), 1);
+    blk_range(d, 0, 1, 0);
+    assert_int_equal(blk_run(d, 11, 0, 16, false), 1);
+    blk_teardown(&f);
+}
+
+static void test_blk_odd_framing(void **state)
+{
+    struct blk_fixture f;
+    blk_setup(&f, SECTORS * 512, false);
+    struct driver *d = &f.d;
+    bring_up(d, BLK_FEATURES(d));
+    /* The header in two pieces, the second with data; status at the end of the data buffer. */
+    const uint32_t header[4] = {1, 0, 5, 0};
+    assert_int_equal(pv_as_write(d->as, HEADER, header, 16), 0);
+    assert_int_equal(pv_as_fill(d->as, HEADER + 16, 0x77, 512), 0);
+    put_desc(d, 0, 0, HEADER, 6, DESC_NEXT, 1);
+    put_desc(d, 0, 1, HEADER + 6, 10 + 512, DESC_NEXT, 2);
+    put_desc(d, 0, 2, STATUS + 0x400, 1, DESC_WRITE, 0);
+    offer(d, 0, 0);
+    kick(d, 0);
+    wait_used(d, 0);
+
+    const uint32_t read[4] = {0, 0, 5, 0};
+    assert_int_equal(pv_as_write(d->as, HEADER, read, 16), 0);
+    put_desc(d, 0, 0, HEADER, 16, DESC_NEXT, 1);
+    put_desc(d, 0, 1, BUFFER, 513, DESC_WRITE, 0);
+    assert_int_equal(pv_as_fill(d->as, BUFFER, 0xff, 513), 0);
+    offer(d, 0, 0);
+    kick(d, 0);
+    wait_used(d, 0);
+    assert_int_equal(load32(d, BUFFER + 508), 0x77777777);
+    assert_int_equal(load16(d, BUFFER + 512) & 0xff, 0);
+    assert_false(failed(d));
+    blk_teardown(&f);
+}
+
+static void test_blk_malformed(void **state)
+{
+    struct blk_fixture f;
+    blk_setup(&f, SECTORS * 512, false);
+    struct driver *d = &f.d;
+    bring_up(d, BLK_FEATURES(d));
+    put_desc(d, 0, 0, HEADER, 16, 0, 0); /* no status */
+    offer(d, 0, 0);
+    kick(d, 0);
+    assert_true(failed(d));
+    bring_up(d, BLK_FEATURES(d));
+    put_desc(d, 0, 0, HEADER, 15, DESC_NEXT, 1); /* short header */
+    put_desc(d, 0, 1, STATUS, 1, DESC_WRITE, 0);
+    offer(d, 0, 0);
+    kick(d, 0);
+    assert_true(failed(d));
+    blk_teardown(&f);
+}
+
+static void test_blk_reset_in_flight(void **state)
+{
+    struct blk_fixture f;
+    blk_setup(&f, SECTORS * 512, false);
+    struct driver *d = &f.d;
+    for (unsigned round = 0; round < 20; round++) {
+        bring_up(d, BLK_FEATURES(d));
+        for (unsigned i = 0; i < 8; i++)
+            blk_offer(d, i % 2, i, 512, i % 2 == 0);
+        pv_virtio_lock(d->dev);
+        d->dev->ops->queue_ready(d->dev, 0);
+        pv_virtio_unlock(d->dev);
+        set_status(d, 0);
+        /* After a reset nothing writes to guest memory any more. */
+        assert_int_equal(pv_as_fill(d->as, BUFFER, 0xee, 512), 0);
+        driver_run(d);
+        assert_int_equal(load32(d, BUFFER), 0xeeeeeeee);
+        assert_int_equal(used_index(d, 0), 0);
+    }
+    /* Requests on their way when the device is destroyed. */
+    bring_up(d, BLK_FEATURES(d));
+    blk_offer(d, 0, 0, 512, true);
+    pv_virtio_lock(d->dev);
+    d->dev->ops->queue_ready(d->dev, 0);
+    pv_virtio_unlock(d->dev);
+    blk_teardown(&f);
+}
+
+/* A vCPU's thread that starts, uses and resets the disk while the loop serves it. */
+static void *vcpu(void *opaque)
+{
+    struct driver *d = opaque;
+    const uint64_t avail = ring_address(0, PV_VIRTQ_DRIVER),
+                   used = ring_address(0, PV_VIRTQ_DEVICE);
+    uint16_t *avail_index = pv_as_host(d->as, avail + 2, 2, true);
+    const uint16_t *used_now = pv_as_host(d->as, used + 2, 2, false);
+    for (unsigned round = 0; round < 60; round++) {
+        negotiate(d, BLK_FEATURES(d));
+        enable_queue(d, 0);
+        set_status(d, PV_VIRTIO_STATUS_DRIVER_OK);
+        for (uint16_t i = 0; i < 5; i++) {
+            const uint64_t at = DATA + i * 0x1000;
+            const uint32_t header[4] = {i % 2, 0, i, 0};
+            assert_int_equal(pv_as_write(d->as, at, header, sizeof(header)), 0);
+            put_desc(d, 0, 3 * i, at, 16, DESC_NEXT, (uint16_t)(3 * i + 1));
+            put_desc(d, 0, 3 * i + 1, at + 0x200, 512, DESC_NEXT | (i % 2 ? 0 : DESC_WRITE),
+                     (uint16_t)(3 * i + 2));
+            put_desc(d, 0, 3 * i + 2, at + 0x100, 1, DESC_WRITE, 0);
+            store16(d, avail + 4 + 2 * i, (uint16_t)(3 * i));
+            __atomic_store_n(avail_index, (uint16_t)(i + 1), __ATOMIC_RELEASE);
+            pv_virtio_queue_notify(d->dev, 0);
+        }
+        /* Every other round is cut short. */
+        for (unsigned n = 0; round % 2 && __atomic_load_n(used_now, __ATOMIC_ACQUIRE) < 5; n++) {
+            assert_true(n < 20000);
+            usleep(100);
+        }
+    }
+    pv_loop_stop(d->loop);
+    return NULL;
+}
+
+static void test_blk_from_two_threads(void **state)
+{
+    struct blk_fixture f;
+    blk_setup(&f, SECTORS * 512, false);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, vcpu, &f.d), 0);
+    assert_int_equal(pv_loop_run(f.d.loop, NULL), 0);
+    pthread_join(thread, NULL);
+    assert_false(failed(&f.d));
+    assert_int_equal(used_index(&f.d, 0), 5);
+    blk_teardown(&f);
+}
+
+static void test_blk_without_flush(void **state)
+{
+    struct blk_fixture f;
+    blk_setup(&f, SECTORS * 512, false);
+    struct driver *d = &f.d;
+    bring_up(d, VERSION_1);
+    assert_int_equal(pv_as_fill(d->as, BUFFER, 0x33, 512), 0);
+    assert_int_equal(blk_run(d, 1, 0, 512, false), 0);
+    assert_int_equal(blk_run(d, 0, 0, 512, true), 0);
+    blk_teardown(&f);
+}
+
+/* ---- net ---- */
+
+struct mock_netdev {
+    struct pv_netdev base;
+    unsigned sent, can_receive;
+    size_t last_len;
+    uint8_t last[2048];
+};
+
+static void mock_send(struct pv_netdev *dev, const struct iovec *iov, unsigned count, size_t len)
+{
+    struct mock_netdev *mock = (struct mock_netdev *)dev;
+    size_t at = 0;
+    for (unsigned i = 0; i < count; i++) {
+        assert_true(at + iov[i].iov_len <= sizeof(mock->last));
+        memcpy(mock->last + at, iov[i].iov_base, iov[i].iov_len);
+        at += iov[i].iov_len;
+    }
+    assert_int_equal(at, len);
+    mock->last_len = len;
+    mock->sent++;
+}
+
+static void mock_can_receive(struct pv_netdev *dev)
+{
+    ((struct mock_netdev *)dev)->can_receive++;
+}
+
+static void mock_destroy(struct pv_netdev *dev)
+{
+    free(dev);
+}
+
+static const struct pv_netdev_ops mock_netdev_ops = {
+    .name = "mock",
+    .send = mock_send,
+    .can_receive = mock_can_receive,
+    .destroy = mock_destroy,
+};
+
+#define MRG_RXBUF (UINT64_C(1) << 15)
+
+static struct mock_netdev *net_setup(struct driver *d)
+{
+    static const uint8_t mac[6] = {0x52, 0x54, 0, 0xab, 0xcd, 0xef};
+    driver_setup(d);
+    struct mock_netdev *mock = calloc(1, sizeof(*mock));
+    mock->base.ops = &mock_netdev_ops;
+    struct pv_virtio_device *dev;
+    assert_int_equal(pv_net_create(&dev, d->loop, d->as, &mock->base, mac, NULL), 0);
+    attach(d, dev);
+    assert_int_equal(pv_virtio_config_read(dev, 0, 8), UINT64_C(0x1efcdab005452));
+    return mock;
+}
+
+static bool to_guest(struct mock_netdev *mock, const void *frame, size_t len)
+{
+    return mock->base.client.receive(mock->base.client.opaque, frame, len);
+}
+
+static void test_net_transmit(void **state)
+{
+    struct driver d;
+    struct mock_netdev *mock = net_setup(&d);
+    bring_up(&d, VERSION_1);
+    assert_int_equal(pv_as_fill(d.as, DATA, 0, 12), 0);
+    assert_int_equal(pv_as_fill(d.as, DATA + 12, 0x42, 60), 0);
+    put_desc(&d, 1, 0, DATA, 12, DESC_NEXT, 1);
+    put_desc(&d, 1, 1, DATA + 12, 60, 0, 0);
+    offer(&d, 1, 0);
+    put_desc(&d, 1, 2, DATA, 72, 0, 0); /* in one piece */
+    offer(&d, 1, 2);
+    put_desc(&d, 1, 3, DATA, 20, 0, 0); /* shorter than an Ethernet header: dropped */
+    offer(&d, 1, 3);
+    put_desc(&d, 1, 4, DATA, 5, 0, 0);
+    offer(&d, 1, 4);
+    put_desc(&d, 1, 5, DATA, 0x20000, 0, 0); /* too long: dropped */
+    offer(&d, 1, 5);
+    kick(&d, 1);
+    assert_int_equal(used_index(&d, 1), 5);
+    assert_int_equal(mock->sent, 2);
+    assert_int_equal(mock->last_len, 60);
+    assert_int_equal(mock->last[59], 0x42);
+    assert_false(failed(&d));
+    driver_teardown(&d);
+}
+
+static void test_net_receive(void **state)
+{
+    struct driver d;
+    struct mock_netdev *mock = net_setup(&d);
+    uint8_t frame[100];
+    for (size_t i = 0; i < sizeof(frame); i++)
+        frame[i] = (uint8_t)i;
+    assert_true(to_guest(mock, frame, sizeof(frame))); /* no driver: gone */
+    bring_up(&d, VERSION_1);
+    assert_false(to_guest(mock, frame, sizeof(frame)));
+    put_desc(&d, 0, 0, DATA, 2048, DESC_WRITE, 0);
+    offer(&d, 0, 0);
+    kick(&d, 0);
+    assert_int_equal(mock->can_receive, 1);
+    assert_true(to_guest(mock, frame, 3)); /* a runt: dropped */
+    assert_int_equal(used_index(&d, 0), 0);
+    assert_true(to_guest(mock, frame, sizeof(frame)));
+    assert_int_equal(used_index(&d, 0), 1);
+    assert_int_equal(used_len(&d, 0, 0), 112);
+    assert_int_equal(load16(&d, DATA + 10), 1);
+    uint8_t got[100];
+    assert_int_equal(pv_as_read(d.as, DATA + 12, got, sizeof(got)), 0);
+    assert_memory_equal(got, frame, sizeof(got));
+    assert_int_equal(d.interrupts[0], 1);
+    driver_teardown(&d);
+}
+
+static void test_net_mergeable(void **state)
+{
+    struct driver d;
+    struct mock_netdev *mock = net_setup(&d);
+    bring_up(&d, VERSION_1 | MRG_RXBUF);
+    uint8_t frame[1000], got[1012];
+    for (size_t i = 0; i < sizeof(frame); i++)
+        frame[i] = (uint8_t)(i * 3);
+    for (unsigned i = 0; i < 3; i++) {
+        put_desc(&d, 0, i, DATA + i * 0x1000, 300, DESC_WRITE, 0);
+        offer(&d, 0, (uint16_t)i);
+    }
+    assert_false(to_guest(mock, frame, sizeof(frame))); /* 900 bytes of room */
+    assert_int_equal(used_index(&d, 0), 0);
+    put_desc(&d, 0, 3, DATA + 0x3000, 300, DESC_WRITE, 0);
+    offer(&d, 0, 3);
+    assert_true(to_guest(mock, frame, sizeof(frame)));
+    assert_int_equal(used_index(&d, 0), 4);
+    assert_int_equal(load16(&d, DATA + 10), 4);
+    size_t at = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        uint32_t len = used_len(&d, 0, i);
+        assert_int_equal(len, i < 3 ? 300 : 112);
+        assert_int_equal(pv_as_read(d.as, DATA + i * 0x1000, got + at, len), 0);
+        at += len;
+    }
+    assert_memory_equal(got + 12, frame, sizeof(frame));
+
+    /* Buffers that were held when the device is reset do not come back. */
+    put_desc(&d, 0, 0, DATA, 300, DESC_WRITE, 0);
+    offer(&d, 0, 0);
+    assert_false(to_guest(mock, frame, sizeof(frame)));
+    bring_up(&d, VERSION_1 | MRG_RXBUF);
+    assert_false(to_guest(mock, frame, 60));
+    assert_int_equal(used_index(&d, 0), 0);
+    driver_teardown(&d);
+}
+
+static void test_net_tiny_buffers(void **state)
+{
+    struct driver d;
+    struct mock_netdev *mock = net_setup(&d);
+    uint8_t frame[200] = {0};
+    bring_up(&d, VERSION_1);
+    put_desc(&d, 0, 0, DATA, 20, DESC_WRITE, 0);
+    offer(&d, 0, 0);
+    assert_true(to_guest(mock, frame, sizeof(frame))); /* never fits: dropped */
+    assert_int_equal(used_index(&d, 0), 0);
+
+    /* Header split over buffers of a few bytes. */
+    bring_up(&d, VERSION_1 | MRG_RXBUF);
+    for (unsigned i = 0; i < 8; i++) {
+        put_desc(&d, 0, i, DATA + i * 16, 5, DESC_WRITE, 0);
+        offer(&d, 0, (uint16_t)i);
+    }
+    assert_true(to_guest(mock, frame, 20));
+    assert_int_equal(used_index(&d, 0), 7);
+    assert_int_equal(load16(&d, DATA + 2 * 16), 7); /* bytes 10 and 11 */
+    driver_teardown(&d);
+}
+
+static void test_net_endless_transmit(void **state)
+{
+    struct driver d;
+    struct mock_netdev *mock = net_setup(&d);
+    bring_up(&d, VERSION_1);
+    put_desc(&d, 1, 0, DATA, 72, 0, 0);
+    for (unsigned i = 0; i < RING_SIZE; i++)
+        offer(&d, 1, 0);
+    kick(&d, 1);
+    assert_int_equal(mock->sent, RING_SIZE);
+    driver_teardown(&d);
+}
+
+/* ---- console, with a chardev of our own ---- */
+
+struct pv_chardev {
+    struct pv_chardev_client client;
+    char output[256];
+    size_t output_len;
+    unsigned can_accept;
+};
+
+void pv_chardev_set_client(struct pv_chardev *chardev, const struct pv_chardev_client *client)
+{
+    chardev->client = *client;
+}
+
+void pv_chardev_write(struct pv_chardev *chardev, const void *data, size_t len)
+{
+    assert_true(chardev->output_len + len < sizeof(chardev->output));
+    memcpy(chardev->output + chardev->output_len, data, len);
+    chardev->output_len += len;
+}
+
+void pv_chardev_can_accept(struct pv_chardev *chardev)
+{
+    chardev->can_accept++;
+}
+
+static void console_setup(struct driver *d, struct pv_chardev *chardev)
+{
+    *chardev = (struct pv_chardev){0};
+    driver_setup(d);
+    struct pv_virtio_device *dev;
+    assert_int_equal(pv_vconsole_create(&dev, d->loop, d->as, chardev, NULL), 0);
+    attach(d, dev);
+}
+
+static size_t type(struct pv_chardev *chardev, const char *text)
+{
+    return chardev->client.receive(chardev->client.opaque, text, strlen(text));
+}
+
+static void test_console(void **state)
+{
+    struct driver d;
+    struct pv_chardev chardev;
+    console_setup(&d, &chardev);
+    assert_int_equal(type(&chardev, "early"), 0);
+    bring_up(&d, VERSION_1 | 1);
+    assert_true(chardev.can_accept >= 1);
+
+    assert_int_equal(pv_as_write(d.as, DATA, "login: ", 7), 0);
+    put_desc(&d, 1, 0, DATA, 3, DESC_NEXT, 1);
+    put_desc(&d, 1, 1, DATA + 3, 4, 0, 0);
+    offer(&d, 1, 0);
+    kick(&d, 1);
+    assert_string_equal(chardev.output, "login: ");
+
+    put_desc(&d, 0, 0, DATA + 0x100, 4, DESC_WRITE, 0);
+    offer(&d, 0, 0);
+    assert_int_equal(type(&chardev, "root\n"), 4);
+    assert_int_equal(used_len(&d, 0, 0), 4);
+    unsigned before = chardev.can_accept;
+    put_desc(&d, 0, 1, DATA + 0x200, 64, DESC_WRITE, 0);
+    offer(&d, 0, 1);
+    kick(&d, 0);
+    assert_int_equal(chardev.can_accept, before + 1);
+    assert_int_equal(type(&chardev, "\n"), 1);
+
+    chardev.client.resized(chardev.client.opaque, 132, 50);
+    assert_int_equal(d.config_interrupts, 1);
+    assert_int_equal(pv_virtio_config_read(d.dev, 0, 4), 50 << 16 | 132);
+    driver_teardown(&d);
+    assert_int_equal(type(&chardev, "gone"), 4); /* whoever still types talks to nobody */
+}
+
+static void test_console_absurd_write(void **state)
+{
+    struct driver d;
+    struct pv_chardev chardev;
+    console_setup(&d, &chardev);
+    bring_up(&d, VERSION_1);
+    put_desc(&d, 1, 0, RAM_BASE, RAM_SIZE, 0, 0);
+    offer(&d, 1, 0);
+    kick(&d, 1);
+    assert_true(failed(&d));
+    assert_int_equal(chardev.output_len, 0);
+    driver_teardown(&d);
+}
+
+/* ---- rng ---- */
+
+static void test_rng(void **state)
+{
+    struct driver d;
+    driver_setup(&d);
+    struct pv_virtio_device *dev;
+    assert_int_equal(pv_rng_create(&dev, d.loop, d.as, NULL), 0);
+    attach(&d, dev);
+    bring_up(&d, VERSION_1);
+    put_desc(&d, 0, 0, DATA, 600, DESC_WRITE, 0);
+    offer(&d, 0, 0);
+    put_desc(&d, 0, 1, DATA + 0x1000, 0x100000, DESC_WRITE, 0);
+    offer(&d, 0, 1);
+    put_desc(&d, 0, 2, DATA, 16, 0, 0); /* nothing to write to */
+    offer(&d, 0, 2);
+    kick(&d, 0);
+    assert_int_equal(used_index(&d, 0), 3);
+    assert_int_equal(used_len(&d, 0, 0), 600);
+    assert_int_equal(used_len(&d, 0, 1), 4096);
+    assert_int_equal(used_len(&d, 0, 2), 0);
+    uint8_t got[600], seen[256] = {0};
+    unsigned distinct = 0;
+    assert_int_equal(pv_as_read(d.as, DATA, got, sizeof(got)), 0);
+    for (size_t i = 0; i < sizeof(got); i++)
+        distinct += !seen[got[i]]++;
+    assert_true(distinct > 100);
+    driver_teardown(&d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_blk),
+        cmocka_unit_test(test_blk_ranges),
+        cmocka_unit_test(test_blk_discard_and_zeroes),
+        cmocka_unit_test(test_blk_read_only),
+        cmocka_unit_test(test_blk_odd_framing),
+        cmocka_unit_test(test_blk_malformed),
+        cmocka_unit_test(test_blk_reset_in_flight),
+        cmocka_unit_test(test_blk_from_two_threads),
+        cmocka_unit_test(test_blk_without_flush),
+        cmocka_unit_test(test_net_transmit),
+        cmocka_unit_test(test_net_receive),
+        cmocka_unit_test(test_net_mergeable),
+        cmocka_unit_test(test_net_tiny_buffers),
+        cmocka_unit_test(test_net_endless_transmit),
+        cmocka_unit_test(test_console),
+        cmocka_unit_test(test_console_absurd_write),
+        cmocka_unit_test(test_rng),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

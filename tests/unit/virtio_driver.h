@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest's virtio driver in miniature, for tests: guest RAM, one split ring for each queue laid
+ * out in it, and a transport that counts interrupts.
+ */
+#ifndef PV_TESTS_VIRTIO_DRIVER_H
+#define PV_TESTS_VIRTIO_DRIVER_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "host/loop.h"
+#include "memory/address_space.h"
+#include "virtio/device_impl.h"
+#include "virtio/transport.h"
+
+#define RAM_BASE UINT64_C(0x40000000)
+#define RAM_SIZE UINT64_C(0x400000)
+#define DATA     (RAM_BASE + 0x100000) /* tests put their buffers from here on */
+
+#define RING_SIZE 16u
+
+#define DESC_NEXT     1u
+#define DESC_WRITE    2u
+#define DESC_INDIRECT 4u
+
+#define VERSION_1 (UINT64_C(1) << PV_VIRTIO_F_VERSION_1)
+#define EVENT_IDX (UINT64_C(1) << PV_VIRTIO_F_EVENT_IDX)
+#define INDIRECT  (UINT64_C(1) << PV_VIRTIO_F_INDIRECT_DESC)
+
+struct driver {
+    struct pv_loop *loop;
+    struct pv_address_space *as;
+    struct pv_virtio_device *dev;
+    unsigned interrupts[PV_VIRTIO_MAX_QUEUES];
+    unsigned config_interrupts;
+    unsigned log_lines;
+    uint16_t seen[PV_VIRTIO_MAX_QUEUES]; /* used index */
+};
+
+static inline void driver_interrupt(void *opaque, unsigned queue)
+{
+    ((struct driver *)opaque)->interrupts[queue]++;
+}
+
+static inline void driver_config_interrupt(void *opaque)
+{
+    ((struct driver *)opaque)->config_interrupts++;
+}
+
+static const struct pv_virtio_transport_ops driver_transport = {
+    .queue_interrupt = driver_interrupt,
+    .config_interrupt = driver_config_interrupt,
+};
+
+static inline void driver_log(void *opaque, enum pv_log_component component,
+                              enum pv_log_level level, const char *line)
+{
+    ((struct driver *)opaque)->log_lines++;
+}
+
+static inline void driver_setup(struct driver *d)
+{
+    *d = (struct driver){0};
+    assert_int_equal(pv_loop_create(&d->loop, NULL), 0);
+    assert_int_equal(pv_as_create(&d->as, NULL), 0);
+    assert_int_equal(pv_as_add_ram(d->as, RAM_BASE, RAM_SIZE, "ram", NULL), 0);
+    pv_log_set_sink(driver_log, d);
+}
+
+static inline void driver_teardown(struct driver *d)
+{
+    pv_virtio_device_destroy(d->dev);
+    pv_as_destroy(d->as);
+    pv_loop_destroy(d->loop);
+    pv_log_set_sink(NULL, NULL);
+}
+
+static inline void driver_stop_loop(void *opaque)
+{
+    pv_loop_stop(opaque);
+}
+
+/* Lets the loop do everything that is waiting, also what that makes wait. */
+static inline void driver_run(struct driver *d)
+{
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pv_loop_post(d->loop, driver_stop_loop, d->loop), 0);
+        assert_int_equal(pv_loop_run(d->loop, NULL), 0);
+    }
+}
+
+/* ---- Rings: 16 KiB of RAM for each queue ---- */
+
+static inline uint64_t ring_address(unsigned queue, enum pv_virtq_part part)
+{
+    return RAM_BASE + queue * UINT64_C(0x4000) + (uint64_t)part * 0x1000;
+}
+
+static inline void store16(struct driver *d, uint64_t address, uint16_t value)
+{
+    assert_int_equal(pv_as_write(d->as, address, &value, sizeof(value)), 0);
+}
+
+static inline uint16_t load16(struct driver *d, uint64_t address)
+{
+    uint16_t value;
+    assert_int_equal(pv_as_read(d->as, address, &value, sizeof(value)), 0);
+    return value;
+}
+
+static inline uint32_t load32(struct driver *d, uint64_t address)
+{
+    uint32_t value;
+    assert_int_equal(pv_as_read(d->as, address, &value, sizeof(value)), 0);
+    return value;
+}
+
+static inline void put_desc_at(struct driver *d, uint64_t table, unsigned index, uint64_t address,
+                               uint32_t len, uint16_t flags, uint16_t next)
+{
+    struct {
+        uint64_t address;
+        uint32_t len;
+        uint16_t flags, next;
+    } desc = {address, len, flags, next};
+    assert_int_equal(pv_as_write(d->as, table + 16 * index, &desc, sizeof(desc)), 0);
+}
+
+static inline void put_desc(struct driver *d, unsigned queue, unsigned index, uint64_t address,
+                            uint32_t len, uint16_t flags, uint16_t next)
+{
+    put_desc_at(d, ring_address(queue, PV_VIRTQ_DESC), index, address, len, flags, next);
+}
+
+static inline void offer(struct driver *d, unsigned queue, uint16_t head)
+{
+    uint64_t avail = ring_address(queue, PV_VIRTQ_DRIVER);
+    uint16_t index = load16(d, avail + 2);
+    store16(d, avail + 4 + 2 * (index % RING_SIZE), head);
+    store16(d, avail + 2, (uint16_t)(index + 1));
+}
+
+static inline void kick(struct driver *d, unsigned queue)
+{
+    pv_virtio_queue_notify(d->dev, queue);
+    driver_run(d);
+}
+
+static inline uint16_t used_index(struct driver *d, unsigned queue)
+{
+    return load16(d, ring_address(queue, PV_VIRTQ_DEVICE) + 2);
+}
+
+/* Length of the `n`th used entry. */
+static inline uint32_t used_len(struct driver *d, unsigned queue, unsigned n)
+{
+    return load32(d, ring_address(queue, PV_VIRTQ_DEVICE) + 4 + 8 * (n % RING_SIZE) + 4);
+}
+
+static inline uint32_t used_id(struct driver *d, unsigned queue, unsigned n)
+{
+    return load32(d, ring_address(queue, PV_VIRTQ_DEVICE) + 4 + 8 * (n % RING_SIZE));
+}
+
+/* Waits until one more chain came back; work may be on other threads. */
+static inline void wait_used(struct driver *d, unsigned queue)
+{
+    for (int i = 0; i < 2000 && used_index(d, queue) == d->seen[queue]; i++) {
+        driver_run(d);
+        usleep(500);
+    }
+    assert_int_not_equal(used_index(d, queue), d->seen[queue]);
+    d->seen[queue]++;
+}
+
+/* ---- Bringing a device up ---- */
+
+static inline void set_status(struct driver *d, uint8_t status)
+{
+    pv_virtio_lock(d->dev);
+    pv_virtio_set_status(d->dev, status);
+    pv_virtio_unlock(d->dev);
+}
+
+static inline void enable_queue(struct driver *d, unsigned queue)
+{
+    pv_virtio_lock(d->dev);
+    pv_virtio_queue_set_size(d->dev, queue, RING_SIZE);
+    for (unsigned part = 0; part < 3; part++) {
+        uint64_t address = ring_address(queue, part);
+        assert_int_equal(pv_as_fill(d->as, address, 0, 0x1000), 0);
+        pv_virtio_queue_set_address(d->dev, queue, part, false, (uint32_t)address);
+        pv_virtio_queue_set_address(d->dev, queue, part, true, (uint32_t)(address >> 32));
+    }
+    pv_virtio_queue_enable(d->dev, queue);
+    pv_virtio_unlock(d->dev);
+    d->seen[queue] = 0;
+}
+
+static inline void negotiate(struct driver *d, uint64_t features)
+{
+    set_status(d, 0);
+    set_status(d, PV_VIRTIO_STATUS_ACKNOWLEDGE | PV_VIRTIO_STATUS_DRIVER);
+    pv_virtio_lock(d->dev);
+    pv_virtio_set_driver_features(d->dev, 0, (uint32_t)features);
+    pv_virtio_set_driver_features(d->dev, 1, (uint32_t)(features >> 32));
+    pv_virtio_unlock(d->dev);
+    set_status(d, PV_VIRTIO_STATUS_FEATURES_OK);
+}
+
+static inline void bring_up(struct driver *d, uint64_t features)
+{
+    negotiate(d, features);
+    assert_true(d->dev->status & PV_VIRTIO_STATUS_FEATURES_OK);
+    for (unsigned i = 0; i < d->dev->queue_count; i++)
+        enable_queue(d, i);
+    set_status(d, PV_VIRTIO_STATUS_DRIVER_OK);
+    driver_run(d);
+}
+
+static inline void attach(struct driver *d, struct pv_virtio_device *dev)
+{
+    d->dev = dev;
+    pv_virtio_attach(dev, &driver_transport, d);
+}
+
+static inline bool failed(const struct driver *d)
+{
+    return d->dev->status & PV_VIRTIO_STATUS_NEEDS_RESET;
+}
+
+#endif
