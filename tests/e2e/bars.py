@@ -20,7 +20,7 @@ IMAGE = "bars-13"
 BOOT, LOGIN = HERE / "test_boot.py", HERE / "test_image.py"
 
 BARS = {
-    "boots-in-a-row": [BOOT, "--release", "13", "--repeat", "20"],
+    "boots-in-a-row": [HERE / "boots.py", "--count", "20"],
     **{f"boot-{release}-{cpus}cpus-{memory}": [BOOT, "--release", release, "--cpus", cpus,
                                                "--memory", memory]
        for release in ("12", "13") for cpus, memory in (("1", "512M"), ("2", "2G"), ("4", "8G"))},

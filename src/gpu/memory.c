@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+#include "gpu/memory.h"
+
+#include <errno.h>
+
+#include "base/error.h"
+#include "base/util.h"
+
+int pv_gpu_memory_create(struct pv_gpu_memory **out, uint64_t size, uint32_t map_info,
+                         struct pv_error **err)
+{
+    struct pv_gpu_memory *memory = calloc(1, sizeof(*memory));
+    if (!memory)
+        return pv_error_set(err, ENOMEM, "out of memory");
+    memory->mapping = PV_MAPPING_INIT;
+    memory->map_info = map_info;
+    atomic_init(&memory->refs, 1);
+    int ret = pv_mapping_create(&memory->mapping, "pearvisor-gpu",
+                                pv_align_up(size, pv_page_size()), err);
+    if (ret < 0) {
+        free(memory);
+        return ret;
+    }
+    *out = memory;
+    return 0;
+}
+
+struct pv_gpu_memory *pv_gpu_memory_ref(struct pv_gpu_memory *memory)
+{
+    atomic_fetch_add_explicit(&memory->refs, 1, memory_order_relaxed);
+    return memory;
+}
+
+void pv_gpu_memory_unref(struct pv_gpu_memory *memory)
+{
+    if (!memory || atomic_fetch_sub_explicit(&memory->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    pv_mapping_destroy(&memory->mapping);
+    free(memory);
+}
+
+void pv_gpu_memory_describe(const struct pv_gpu_memory *memory, struct pv_renderer_mapping *out)
+{
+    *out = (struct pv_renderer_mapping){
+        .host = memory->mapping.data,
+        .size = memory->mapping.size,
+        .fd = memory->mapping.fd,
+        .map_info = memory->map_info,
+    };
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pv_gpu_memory: the pages behind a blob, counted, because a resource, a ring and the driver's
+ * memory object may each be the last to let go of them.
+ */
+#ifndef PV_GPU_MEMORY_H
+#define PV_GPU_MEMORY_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "gpu/renderer.h"
+#include "host/mapping.h"
+
+struct pv_gpu_memory {
+    atomic_uint refs;
+    struct pv_mapping mapping;
+    uint32_t map_info;
+};
+
+/* Zeroed pages of at least `size` bytes, with one reference. */
+int pv_gpu_memory_create(struct pv_gpu_memory **out, uint64_t size, uint32_t map_info,
+                         struct pv_error **err);
+struct pv_gpu_memory *pv_gpu_memory_ref(struct pv_gpu_memory *memory);
+void pv_gpu_memory_unref(struct pv_gpu_memory *memory); /* NULL is fine */
+
+void pv_gpu_memory_describe(const struct pv_gpu_memory *memory, struct pv_renderer_mapping *out);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A context's objects, by the ids that the guest chose.
+ *
+ * An entry's owner: struct pv_vn_instance for instances, pv_vn_physical for physical devices,
+ * pv_vn_queue for queues, pv_vn_device for devices, command buffers and all that a device made.
+ * These live until the context ends, so a copy of an entry may be used without a lock. Device
+ * memory keeps its pv_vn_memory in `parent`, which memory.c alone reads, under the lock.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "gpu/venus/context.h"
+
+bool pv_vn_object_get(struct pv_vn_context *ctx, unsigned type, uint64_t id,
+                      struct pv_gpu_entry *out)
+{
+    pthread_rwlock_rdlock(&ctx->objects_lock);
+    const struct pv_gpu_entry *entry = pv_gpu_table_find(&ctx->objects, id);
+    bool found = entry && entry->type == type;
+    if (found)
+        *out = *entry;
+    pthread_rwlock_unlock(&ctx->objects_lock);
+    return found;
+}
+
+bool pv_vn_object_add(struct pv_vn_context *ctx, const struct pv_gpu_entry *entry)
+{
+    pthread_rwlock_wrlock(&ctx->objects_lock);
+    int ret = pv_gpu_table_add(&ctx->objects, entry);
+    pthread_rwlock_unlock(&ctx->objects_lock);
+    if (ret < 0)
+        pv_vn_context_lose(ctx, "%s %llu: %s", pv_vn_handle_names[entry->type],
+                           (unsigned long long)entry->id,
+                           ret == -EEXIST   ? "the id is in use"
+                           : ret == -E2BIG  ? "too many objects"
+                           : ret == -EINVAL ? "the id is not valid"
+                                            : "out of memory");
+    return ret == 0;
+}
+
+bool pv_vn_object_remove(struct pv_vn_context *ctx, uint64_t id, struct pv_gpu_entry *out)
+{
+    pthread_rwlock_wrlock(&ctx->objects_lock);
+    bool found = pv_gpu_table_remove(&ctx->objects, id, out);
+    pthread_rwlock_unlock(&ctx->objects_lock);
+    return found;
+}
+
+static bool from_pool(unsigned type)
+{
+    return type == PV_VN_HANDLE_VkCommandBuffer || type == PV_VN_HANDLE_VkDescriptorSet;
+}
+
+void pv_vn_objects_drop_children(struct pv_vn_context *ctx, uint64_t pool)
+{
+    struct pv_gpu_entry *entry;
+    pthread_rwlock_wrlock(&ctx->objects_lock);
+    for (size_t cursor = 0; (entry = pv_gpu_table_next(&ctx->objects, &cursor));) {
+        if (from_pool(entry->type) && entry->parent == pool) {
+            pv_gpu_table_remove(&ctx->objects, entry->id, NULL);
+            cursor--; /* another may have moved into the slot */
+        }
+    }
+    pthread_rwlock_unlock(&ctx->objects_lock);
+}
+
+/* What to call for a type left behind, in the order that their uses allow. */
+static const struct {
+    uint16_t type, command;
+} destroyers[] = {
+#define ROW(name)                                                                                  \
+    {                                                                                              \
+        PV_VN_HANDLE_Vk##name, PV_VN_COMMAND_vkDestroy##name                                       \
+    }
+    ROW(CommandPool),
+    ROW(DescriptorPool),
+    ROW(Framebuffer),
+    ROW(Pipeline),
+    ROW(PipelineCache),
+    ROW(PipelineLayout),
+    ROW(DescriptorSetLayout),
+    ROW(RenderPass),
+    ROW(ShaderModule),
+    ROW(QueryPool),
+    ROW(Event),
+    ROW(Fence),
+    ROW(Semaphore),
+    ROW(BufferView),
+    ROW(ImageView),
+    ROW(Sampler),
+    ROW(SamplerYcbcrConversion),
+    ROW(PrivateDataSlot),
+    ROW(Buffer),
+    ROW(Image),
+#undef ROW
+    {PV_VN_HANDLE_VkDeviceMemory, PV_VN_COMMAND_vkFreeMemory},
+};
+
+/* Takes any one object of `type` that the device made out of the table. */
+static bool take_one(struct pv_vn_context *ctx, const struct pv_vn_device *device, unsigned type,
+                     size_t *cursor, struct pv_gpu_entry *out)
+{
+    struct pv_gpu_entry *entry;
+    while ((entry = pv_gpu_table_next(&ctx->objects, cursor))) {
+        if (entry->type == type && entry->owner == device) {
+            *cursor -= 1;
+            return pv_gpu_table_remove(&ctx->objects, entry->id, out);
+        }
+    }
+    return false;
+}
+
+typedef void(VKAPI_PTR *destroy_fn)(VkDevice device, uint64_t handle,
+                                    const VkAllocationCallbacks *allocator);
+
+void pv_vn_objects_destroy_device(struct pv_vn_context *ctx, struct pv_vn_device *device)
+{
+    struct pv_gpu_entry entry;
+    size_t cursor;
+    pthread_rwlock_wrlock(&ctx->objects_lock);
+    for (size_t i = 0; i < PV_ARRAY_SIZE(destroyers); i++) {
+        /* Every destroyer has this shape; non-dispatchable handles are 64 bits on 64-bit hosts. */
+        destroy_fn destroy = (destroy_fn)device->procs[destroyers[i].command];
+        for (cursor = 0; take_one(ctx, device, destroyers[i].type, &cursor, &entry);) {
+            if (entry.handle && destroy)
+                destroy(device->handle, entry.handle, NULL);
+            if (entry.type == PV_VN_HANDLE_VkDeviceMemory)
+                pv_vn_memory_free(ctx, (struct pv_vn_memory *)(uintptr_t)entry.parent);
+        }
+    }
+    struct pv_gpu_entry *left;
+    for (cursor = 0; (left = pv_gpu_table_next(&ctx->objects, &cursor));) {
+        bool queue = left->type == PV_VN_HANDLE_VkQueue &&
+                     ((struct pv_vn_queue *)left->owner)->device == device;
+        if (queue || left->owner == device) {
+            pv_gpu_table_remove(&ctx->objects, left->id, NULL);
+            cursor--;
+        }
+    }
+    pthread_rwlock_unlock(&ctx->objects_lock);
+}
