@@ -223,5 +223,16 @@ class Library(unittest.TestCase):
                 library.remove(Path(name), "test")
 
 
+    def test_what_killed_builds_left_is_removed(self):
+        with tempfile.TemporaryDirectory() as name:
+            dead = subprocess.Popen(["true"])
+            dead.wait()
+            kept = [f".debian-13.{os.getpid()}", "debian-13", ".debian-13.removed"]
+            for folder in [*kept, f".debian-13.{dead.pid}"]:
+                (Path(name) / folder).mkdir()
+            build.remove_stale(Path(name))
+            self.assertEqual(sorted(p.name for p in Path(name).iterdir()), sorted(kept))
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -21,8 +21,8 @@ MINIMAL = ["apt", "debian-archive-keyring", "e2fsprogs", "iproute2", "kmod", "lo
            "passwd", "systemd-resolved", "systemd-sysv", "udev", "usr-is-merged"]
 PROFILES = {
     "minimal": MINIMAL,
-    "full": MINIMAL + ["ca-certificates", "curl", "file", "iputils-ping", "less", "man-db",
-                       "nano", "openssh-server", "openssl", "procps", "psmisc", "python3",
+    "full": MINIMAL + ["ca-certificates", "curl", "file", "iputils-ping", "less", "nano",
+                       "openssh-server", "openssl", "procps", "psmisc", "python3",
                        "rsync", "vim-tiny", "wget", "xz-utils"],
 }
 
@@ -38,7 +38,7 @@ GUEST_MODULES = initramfs.BOOT_MODULES + [
     "aes_ce_blk", "sha2_ce", "ghash_ce"]
 
 FILESYSTEM_UUID = "70656172-7669-736f-7200-00000000{release:>04}"
-QUIET_LIMIT = 900  # seconds without a line from the second stage that count as hung
+QUIET_LIMIT = 1800  # seconds without a line from the second stage that count as hung
 
 
 class Progress:
@@ -221,6 +221,14 @@ def build_tree(work, archive, args, kernel, say):
     return rootfs.tree, packages
 
 
+def remove_stale(images):
+    """Removes what builds left that were killed outright; the folders end in their process id."""
+    for folder in images.glob(".*.[0-9]*"):
+        pid = folder.name.rpartition(".")[2]
+        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def build_image(archive, home, args, say):
     """Builds images/NAME under `home`: whole, or not at all."""
     name = args.name or f"debian-{archive.release}"
@@ -230,6 +238,7 @@ def build_image(archive, home, args, say):
         raise BuildError(f"image '{name}' exists already; --force replaces it, --name NAME "
                          "builds another")
     images.mkdir(parents=True, exist_ok=True)
+    remove_stale(images)
     work = images / f".{name}.{os.getpid()}"
     work.mkdir()
     kernel = None

@@ -5,6 +5,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -115,8 +116,13 @@ def become_root():
     os.execvp("fakeroot", ["fakeroot", sys.executable, *sys.argv])
 
 
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+
 def main(argv):
     args = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, interrupt)  # cleans up as after Ctrl-C
     say = build.Progress()
     try:
         if args.command == "list":
