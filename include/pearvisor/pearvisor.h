@@ -16,8 +16,10 @@ extern "C" {
 
 #define PEARVISOR_API_VERSION 1
 
+#define PEARVISOR_API __attribute__((visibility("default")))
+
 /* The version that the library was built with: compare with PEARVISOR_API_VERSION. */
-int pearvisor_api_version(void);
+PEARVISOR_API int pearvisor_api_version(void);
 
 struct pearvisor_vm;
 
@@ -32,20 +34,20 @@ struct pearvisor_options {
     const char *console;   /* path of a unix socket for the console; NULL: none */
 };
 
-int pearvisor_vm_create(struct pearvisor_vm **out, const struct pearvisor_options *options,
-                        char **message);
+PEARVISOR_API int pearvisor_vm_create(struct pearvisor_vm **out,
+                                      const struct pearvisor_options *options, char **message);
 
 /* Runs on the calling thread until the guest powers off or pearvisor_vm_kill(). */
-int pearvisor_vm_run(struct pearvisor_vm *vm, char **message);
+PEARVISOR_API int pearvisor_vm_run(struct pearvisor_vm *vm, char **message);
 
 /* Presses the power button. Any thread. */
-void pearvisor_vm_power_button(struct pearvisor_vm *vm);
+PEARVISOR_API void pearvisor_vm_power_button(struct pearvisor_vm *vm);
 
 /* Makes pearvisor_vm_run() return. Any thread. */
-void pearvisor_vm_kill(struct pearvisor_vm *vm);
+PEARVISOR_API void pearvisor_vm_kill(struct pearvisor_vm *vm);
 
 /* After run, or without it. NULL is fine. */
-void pearvisor_vm_destroy(struct pearvisor_vm *vm);
+PEARVISOR_API void pearvisor_vm_destroy(struct pearvisor_vm *vm);
 
 #ifdef __cplusplus
 }

@@ -58,7 +58,7 @@ def arm64_image(image_size):
 
 def make_files(folder):
     (folder / "kernel").write_bytes(arm64_image(4096))
-    (folder / "huge").write_bytes(arm64_image(1 << 30))
+    (folder / "huge").write_bytes(arm64_image(256 << 20))
     (folder / "empty").write_bytes(b"")
     (folder / "disk").write_bytes(bytes(1 << 20))
     x86 = bytearray(4096)

@@ -5,8 +5,8 @@
 usage: decoder.py DECODE-WORDS GEN-A64 DEF [--per-pattern N] [--random N] [--seed S]
 
 Two samples. Every pattern of the table is filled with random fields: each word that we take must
-be one for LLVM too, under a mnemonic that belongs to our name for it. And words next to a pattern or
-wholly random: each one that LLVM knows, under a mnemonic that the table has too, must be one for
+be one for LLVM too, under a mnemonic that belongs to our name for it. Then words next to a pattern
+or random: each one that LLVM knows, under a mnemonic that the table has too, must be one for
 us. Encoding groups (bits 28:25, Arm ARM C4.1) in which the table has no line are left out.
 
 Exit status 77 (skipped) when there is no llvm-mc.

@@ -47,13 +47,15 @@ static inline void fp_set_lane(union cpu_vreg *v, unsigned size, unsigned index,
         v->h[index] = (uint16_t)value;
 }
 
-/* VFPExpandImm (Arm ARM J1.1.3): sign, three bits of exponent, four of fraction. */
+/*
+ * VFPExpandImm (Arm ARM J1.1.3), imm8 = abcdefgh: the sign is a, the exponent NOT(b), then b as
+ * often as it takes, then cd; the fraction begins with efgh.
+ */
 static inline uint64_t fp_expand_imm(unsigned size, unsigned imm8)
 {
     static const uint8_t frac_bits[] = {[PV_FP_H] = 10, [PV_FP_S] = 23, [PV_FP_D] = 52};
     const unsigned width = 8u << size, frac = frac_bits[size], exp = width - 1 - frac;
-    const uint64_t repeated = (UINT64_C(1) << (exp - 3)) - 1; /* of NOT(imm8<6>)'s complement */
-    const uint64_t high = imm8 & 0x40 ? repeated : UINT64_C(1) << (exp - 3);
+    const uint64_t top = UINT64_C(1) << (exp - 3), high = imm8 & 0x40 ? top - 1 : top;
     return (uint64_t)(imm8 >> 7) << (width - 1) | high << (frac + 2) |
            (uint64_t)(imm8 & 0x3f) << (frac - 4);
 }

@@ -22,17 +22,17 @@ static const struct {
     {PV_SYSREG(3, 0, 0, 0, 6), 0},          /* REVIDR_EL1 */
     {PV_SYSREG(3, 1, 0, 0, 7), 0},          /* AIDR_EL1 */
 
-    /* ID_AA64PFR0_EL1: EL0, EL1 AArch64 only; FP, AdvSIMD; GIC registers; CSV2=3, CSV3 */
-    {PV_SYSREG(3, 0, 0, 4, 0),
-     FIELD(1, 0) | FIELD(1, 4) | FIELD(1, 24) | FIELD(3, 56) | FIELD(1, 60)},
+    /* ID_AA64PFR0_EL1: EL0, EL1 AArch64 only; FP, AdvSIMD with FP16; GIC registers; CSV2=3, CSV3 */
+    {PV_SYSREG(3, 0, 0, 4, 0), FIELD(1, 0) | FIELD(1, 4) | FIELD(1, 16) | FIELD(1, 20) |
+                                   FIELD(1, 24) | FIELD(3, 56) | FIELD(1, 60)},
     /* ID_AA64PFR1_EL1: SSBS with its register */
     {PV_SYSREG(3, 0, 0, 4, 1), FIELD(2, 4)},
     /* ID_AA64DFR0_EL1: Armv8.0 debug, 2 breakpoints (1 context-aware), 2 watchpoints */
     {PV_SYSREG(3, 0, 0, 5, 0),
      FIELD(6, 0) | FIELD(BREAKPOINTS - 1, 12) | FIELD(WATCHPOINTS - 1, 20)},
-    /* ID_AA64ISAR0_EL1: AES with PMULL, SHA1, SHA256, CRC32, LSE, RDM */
-    {PV_SYSREG(3, 0, 0, 6, 0),
-     FIELD(2, 4) | FIELD(1, 8) | FIELD(1, 12) | FIELD(1, 16) | FIELD(2, 20) | FIELD(1, 28)},
+    /* ID_AA64ISAR0_EL1: AES with PMULL, SHA1, SHA256, CRC32, LSE, RDM, DotProd */
+    {PV_SYSREG(3, 0, 0, 6, 0), FIELD(2, 4) | FIELD(1, 8) | FIELD(1, 12) | FIELD(1, 16) |
+                                   FIELD(2, 20) | FIELD(1, 28) | FIELD(1, 44)},
     /* ID_AA64ISAR1_EL1: DPB, LRCPC */
     {PV_SYSREG(3, 0, 0, 6, 1), FIELD(1, 0) | FIELD(1, 20)},
     /* ID_AA64MMFR0_EL1: 44-bit PA, 16-bit ASIDs, 4K, 16K and 64K granules */

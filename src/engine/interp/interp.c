@@ -170,7 +170,7 @@ static int interp_set_state(struct pv_vcpu *vcpu, const struct pv_vcpu_state *st
     c->sp = on_el1 ? state->sp_el1 : state->sp_el0;
     c->pc = state->pc;
     memcpy(c->v, state->v, sizeof(state->v));
-    c->fpcr = state->fpcr & 0x07c00000;
+    c->fpcr = state->fpcr & FPCR_WRITABLE;
     c->fpsr = state->fpsr & 0x0800009f;
     return 0;
 }

@@ -26,4 +26,10 @@ static inline unsigned simd_fp_lanes(const struct a64_insn *insn, unsigned size)
     return scalar ? 1 : (simd_fp_q(insn) ? 16u : 8u) >> size;
 }
 
+/* What a comparison leaves in its lane: all ones, or zero */
+static inline uint64_t simd_fp_truth(unsigned size, bool condition)
+{
+    return condition ? ~UINT64_C(0) >> (64 - (8u << size)) : 0;
+}
+
 #endif

@@ -13,11 +13,6 @@ typedef uint64_t fp_lane1(struct pv_fp *fp, unsigned size, uint64_t n, unsigned 
         return EXPR;                                                                               \
     }
 
-static uint64_t all_ones(unsigned size, bool condition)
-{
-    return condition ? ~UINT64_C(0) >> (64 - (8u << size)) : 0;
-}
-
 static uint64_t to_fixed(struct pv_fp *fp, unsigned size, uint64_t n, unsigned fbits,
                          bool is_unsigned, enum pv_fp_rounding mode)
 {
@@ -39,11 +34,11 @@ LANE(FRSQRTE, pv_fp_rsqrt_estimate(fp, size, n))
 LANE(FRECPX, pv_fp_recpx(fp, size, n))
 LANE(URECPE, pv_fp_urecpe((uint32_t)n))
 LANE(URSQRTE, pv_fp_ursqrte((uint32_t)n))
-LANE(FCMGT0, all_ones(size, pv_fp_gt(fp, size, n, 0)))
-LANE(FCMGE0, all_ones(size, pv_fp_ge(fp, size, n, 0)))
-LANE(FCMEQ0, all_ones(size, pv_fp_eq(fp, size, n, 0)))
-LANE(FCMLE0, all_ones(size, pv_fp_ge(fp, size, 0, n)))
-LANE(FCMLT0, all_ones(size, pv_fp_gt(fp, size, 0, n)))
+LANE(FCMGT0, simd_fp_truth(size, pv_fp_gt(fp, size, n, 0)))
+LANE(FCMGE0, simd_fp_truth(size, pv_fp_ge(fp, size, n, 0)))
+LANE(FCMEQ0, simd_fp_truth(size, pv_fp_eq(fp, size, n, 0)))
+LANE(FCMLE0, simd_fp_truth(size, pv_fp_ge(fp, size, 0, n)))
+LANE(FCMLT0, simd_fp_truth(size, pv_fp_gt(fp, size, 0, n)))
 LANE(FCVTNS, to_fixed(fp, size, n, 0, false, PV_FP_NEAREST_EVEN))
 LANE(FCVTNU, to_fixed(fp, size, n, 0, true, PV_FP_NEAREST_EVEN))
 LANE(FCVTPS, to_fixed(fp, size, n, 0, false, PV_FP_UP))

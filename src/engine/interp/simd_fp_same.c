@@ -14,11 +14,6 @@ typedef uint64_t fp_lane3(struct pv_fp *fp, unsigned size, uint64_t d, uint64_t 
         return EXPR;                                                                               \
     }
 
-static uint64_t all_ones(unsigned size, bool condition)
-{
-    return condition ? ~UINT64_C(0) >> (64 - (8u << size)) : 0;
-}
-
 LANE(FADD, pv_fp_add(fp, size, n, m))
 LANE(FSUB, pv_fp_sub(fp, size, n, m))
 LANE(FMUL, pv_fp_mul(fp, size, n, m))
@@ -33,11 +28,11 @@ LANE(FMAXNM, pv_fp_maxnum(fp, size, n, m))
 LANE(FMINNM, pv_fp_minnum(fp, size, n, m))
 LANE(FRECPS, pv_fp_recip_step(fp, size, n, m))
 LANE(FRSQRTS, pv_fp_rsqrt_step(fp, size, n, m))
-LANE(FCMEQ, all_ones(size, pv_fp_eq(fp, size, n, m)))
-LANE(FCMGE, all_ones(size, pv_fp_ge(fp, size, n, m)))
-LANE(FCMGT, all_ones(size, pv_fp_gt(fp, size, n, m)))
-LANE(FACGE, all_ones(size, pv_fp_ge(fp, size, pv_fp_abs(size, n), pv_fp_abs(size, m))))
-LANE(FACGT, all_ones(size, pv_fp_gt(fp, size, pv_fp_abs(size, n), pv_fp_abs(size, m))))
+LANE(FCMEQ, simd_fp_truth(size, pv_fp_eq(fp, size, n, m)))
+LANE(FCMGE, simd_fp_truth(size, pv_fp_ge(fp, size, n, m)))
+LANE(FCMGT, simd_fp_truth(size, pv_fp_gt(fp, size, n, m)))
+LANE(FACGE, simd_fp_truth(size, pv_fp_ge(fp, size, pv_fp_abs(size, n), pv_fp_abs(size, m))))
+LANE(FACGT, simd_fp_truth(size, pv_fp_gt(fp, size, pv_fp_abs(size, n), pv_fp_abs(size, m))))
 
 /* ---- Shapes ---- */
 

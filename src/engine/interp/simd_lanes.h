@@ -260,7 +260,7 @@ typedef __int128 simd_s128;
         const swide sat_v = (swide)(value);                                                        \
         sat_v > (swide)LANE_UMAX ? SATURATED(LANE_UMAX)                                            \
         : sat_v < 0              ? SATURATED((lane)0)                                              \
-                                 : (lane)sat_v;                                                    \
+                                 : (lane)sat_v;                                                                 \
     })
 /* An unsigned value of twice the width clamped to an unsigned lane. */
 #define SAT_UU(value)                                                                              \

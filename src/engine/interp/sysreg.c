@@ -238,7 +238,7 @@ static void write_row(struct cpu *c, enum sysreg reg, uint64_t value)
     case SYSREG_SSBS: c->ssbs = value >> 12 & 1; return;
     case SYSREG_FPCR:
         cpu_check_fp(c);
-        c->fpcr = value & 0x07c00000; /* AHP, DN, FZ, RMode; no trapped exceptions, no FZ16 */
+        c->fpcr = value & FPCR_WRITABLE;
         return;
     case SYSREG_FPSR:
         cpu_check_fp(c);
@@ -321,7 +321,7 @@ int sysreg_poke(struct cpu *c, uint32_t encoding, uint64_t value)
     else if (reg == SYSREG_SP_EL0)
         *(c->el && c->spsel ? &c->sp_el[0] : &c->sp) = value;
     else if (reg == SYSREG_FPCR)
-        c->fpcr = value & 0x07c00000;
+        c->fpcr = value & FPCR_WRITABLE;
     else if (reg == SYSREG_FPSR)
         c->fpsr = value & 0x0800009f;
     else

@@ -6,6 +6,9 @@
 #include "engine/interp/cpu.h"
 #include "engine/interp/idregs.h"
 
+/* FPCR's AHP, DN, FZ, RMode and FZ16: there are no trapped exceptions. */
+#define FPCR_WRITABLE 0x07c80000u
+
 /* Who may do what; EL0's rights may still be subject to a trap (sysreg.c). */
 #define ACC_R1  1u
 #define ACC_W1  2u

@@ -242,7 +242,7 @@ uint64_t pv_fp_muladd_ref(struct pv_fp *fp, unsigned size, uint64_t addend, uint
     return sum(fp, size, widen(&n[0]), product(&n[1], &n[2]), 0);
 }
 
-/* ((unit + half/2) - a * b) * 2^scale: the Newton-Raphson steps. `constant` is unit + half/2. */
+/* (constant - a * b) * 2^scale: a step of Newton's iteration */
 static uint64_t newton_step(struct pv_fp *fp, unsigned size, uint64_t a, uint64_t b,
                             struct fp_num constant, int scale, uint64_t at_inf_zero)
 {

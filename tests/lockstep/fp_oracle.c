@@ -2,17 +2,17 @@
 /*
  * The oracle: an AArch64 program that executes single instructions on request.
  *
- * Reads struct oracle_record from standard input, for each loads the registers, executes `word`
+ * Reads struct fp_case from standard input, for each loads the registers, executes `word`
  * (which may use V0-V2 and X0-X2 only, and must not branch), and writes the record back with the
  * registers as they are then. Runs under qemu-aarch64-static, or natively on an Arm host.
  */
-#include "oracle.h"
+#include "fp_case.h"
 
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
-/* void code(struct oracle_record *): x9 is the record, x10 a scratch register */
+/* void code(struct fp_case *): x9 is the record, x10 a scratch register */
 static const uint32_t prologue[] = {
     0xaa0003e9, /* mov x9, x0 */
     0xb940052a, /* ldr w10, [x9, #4] (fpcr) */
@@ -47,7 +47,7 @@ int main(void)
     if (code == MAP_FAILED)
         return 1;
     /* Requests of one instruction in a row are usual: its slot is written once. */
-    struct oracle_record record;
+    struct fp_case record;
     while (fread(&record, sizeof(record), 1, stdin) == 1) {
         uint32_t *slot = code + (record.word * UINT32_C(2654435761) >> 24) * SLOT;
         if (slot[PROLOGUE] != record.word || slot[0] == 0) {
@@ -58,7 +58,7 @@ int main(void)
                 slot[PROLOGUE + 1 + i] = epilogue[i];
             __builtin___clear_cache((char *)slot, (char *)(slot + SLOT));
         }
-        ((void (*)(struct oracle_record *))slot)(&record);
+        ((void (*)(struct fp_case *))slot)(&record);
         if (fwrite(&record, sizeof(record), 1, stdout) != 1)
             return 1;
     }
