@@ -211,7 +211,8 @@ static VkCommandBuffer make_commands(void)
 
 static void begin(VkCommandBuffer commands)
 {
-    const VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+    const VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
+                                           .flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT};
     CHECK(vkBeginCommandBuffer(commands, &info));
 }
 

@@ -46,8 +46,9 @@ struct pv_vn_physical {
     uint64_t id; /* the guest's; 0 until it enumerated */
     VkPhysicalDeviceProperties properties;
     VkPhysicalDeviceMemoryProperties memory; /* as the guest sees it */
-    uint32_t import_types;                   /* memory types that take a host pointer */
-    uint64_t import_align;                   /* minImportedHostPointerAlignment */
+    bool unified;          /* every memory type is visible to guests, so built on imported pages */
+    uint32_t import_types; /* memory types that take a host pointer */
+    uint64_t import_align; /* minImportedHostPointerAlignment */
     uint32_t host_extension_count;
     VkExtensionProperties *host_extensions;
     uint32_t extension_count; /* what the guest sees */

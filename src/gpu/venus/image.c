@@ -37,13 +37,24 @@ static void put_back(const struct taken *taken)
         taken->previous->pNext = taken->node;
 }
 
-static void use_host_handles(const void *head, VkStructureType stype)
+/*
+ * Makes the driver expect host pages behind a buffer or image. What shares memory says so itself;
+ * where all memory is such (a unified device), everything must be told. Elsewhere nothing else is:
+ * it would keep optimal images and buffers out of the GPU's own memory.
+ */
+static void use_host_handles(struct pv_vn_stream *stream, const void *info, VkStructureType stype)
 {
     /* Buffers' and images' external memory structs have the same shape. */
-    VkExternalMemoryImageCreateInfo *external =
-        (void *)pv_vn_chain_find(((const VkBaseInStructure *)head)->pNext, stype);
-    if (external && external->handleTypes)
+    VkBaseOutStructure *head = (VkBaseOutStructure *)info;
+    VkExternalMemoryImageCreateInfo *external = (void *)pv_vn_chain_find(head->pNext, stype);
+    if (external && external->handleTypes) {
         external->handleTypes = HOST_HANDLE;
+    } else if (!external && pv_vn_stream_device(stream)->physical->unified &&
+               (external = pv_vn_stream_alloc(stream, sizeof(*external)))) {
+        *external = (VkExternalMemoryImageCreateInfo){
+            .sType = stype, .pNext = head->pNext, .handleTypes = HOST_HANDLE};
+        head->pNext = (void *)external;
+    }
 }
 
 /* ---- Buffers ---- */
@@ -51,7 +62,7 @@ static void use_host_handles(const void *head, VkStructureType stype)
 void pv_vn_do_vkCreateBuffer(struct pv_vn_stream *stream, void *args)
 {
     struct pv_vn_vkCreateBuffer *a = args;
-    use_host_handles(a->pCreateInfo, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
+    use_host_handles(stream, a->pCreateInfo, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
     if (pv_vn_stream_call(stream, args))
         pv_vn_stream_register(stream, args, stream->self.owner);
 }
@@ -59,20 +70,21 @@ void pv_vn_do_vkCreateBuffer(struct pv_vn_stream *stream, void *args)
 void pv_vn_do_vkGetDeviceBufferMemoryRequirements(struct pv_vn_stream *stream, void *args)
 {
     struct pv_vn_vkGetDeviceBufferMemoryRequirements *a = args;
-    use_host_handles(a->pInfo->pCreateInfo, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
+    use_host_handles(stream, a->pInfo->pCreateInfo,
+                     VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
     pv_vn_stream_call(stream, args);
 }
 
 /* ---- Images ---- */
 
 /* Makes the driver's image of the guest's; false for a modifier that is not ours. */
-static bool linearize(VkImageCreateInfo *info)
+static bool linearize(struct pv_vn_stream *stream, VkImageCreateInfo *info)
 {
     const VkImageDrmFormatModifierListCreateInfoEXT *list =
         pv_vn_chain_remove(info, VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_LIST_CREATE_INFO_EXT);
     const VkImageDrmFormatModifierExplicitCreateInfoEXT *one = pv_vn_chain_remove(
         info, VK_STRUCTURE_TYPE_IMAGE_DRM_FORMAT_MODIFIER_EXPLICIT_CREATE_INFO_EXT);
-    use_host_handles(info, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO);
+    use_host_handles(stream, info, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_IMAGE_CREATE_INFO);
     if (info->tiling != VK_IMAGE_TILING_DRM_FORMAT_MODIFIER_EXT)
         return true;
     bool linear = one && one->drmFormatModifier == MOD_LINEAR;
@@ -85,7 +97,7 @@ static bool linearize(VkImageCreateInfo *info)
 void pv_vn_do_vkCreateImage(struct pv_vn_stream *stream, void *args)
 {
     struct pv_vn_vkCreateImage *a = args;
-    if (!linearize((VkImageCreateInfo *)a->pCreateInfo))
+    if (!linearize(stream, (VkImageCreateInfo *)a->pCreateInfo))
         a->ret = VK_ERROR_INITIALIZATION_FAILED;
     else if (!pv_vn_stream_call(stream, args))
         return;
@@ -95,14 +107,14 @@ void pv_vn_do_vkCreateImage(struct pv_vn_stream *stream, void *args)
 void pv_vn_do_vkGetDeviceImageMemoryRequirements(struct pv_vn_stream *stream, void *args)
 {
     struct pv_vn_vkGetDeviceImageMemoryRequirements *a = args;
-    linearize((VkImageCreateInfo *)a->pInfo->pCreateInfo);
+    linearize(stream, (VkImageCreateInfo *)a->pInfo->pCreateInfo);
     pv_vn_stream_call(stream, args);
 }
 
 void pv_vn_do_vkGetDeviceImageSparseMemoryRequirements(struct pv_vn_stream *stream, void *args)
 {
     struct pv_vn_vkGetDeviceImageSparseMemoryRequirements *a = args;
-    linearize((VkImageCreateInfo *)a->pInfo->pCreateInfo);
+    linearize(stream, (VkImageCreateInfo *)a->pInfo->pCreateInfo);
     pv_vn_stream_call(stream, args);
 }
 

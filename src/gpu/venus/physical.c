@@ -105,12 +105,14 @@ static void choose_memory(struct pv_vn_physical *physical)
 {
     PV_VN_PROC(physical->instance->procs, vkGetPhysicalDeviceMemoryProperties)
     (physical->handle, &physical->memory);
+    physical->unified = physical->memory.memoryTypeCount > 0;
     for (uint32_t i = 0; i < physical->memory.memoryTypeCount; i++) {
         VkMemoryPropertyFlags *flags = &physical->memory.memoryTypes[i].propertyFlags;
         /* Guests do not tell us of flushes, so what is not coherent cannot be shared either. */
         if (!(physical->import_types & 1u << i) || !(*flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT))
             *flags &= ~(VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT |
                         VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
+        physical->unified &= (*flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
     }
 }
 
