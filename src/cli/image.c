@@ -72,7 +72,8 @@ const struct cli_command cli_image = {
     .summary = "build, list, inspect and remove guest images",
     .help = "usage: pearvisor image build debian:13|debian:12 [--name NAME]\n"
             "                             [--profile minimal|full] [--package NAME]...\n"
-            "                             [--size SIZE] [--force]\n"
+            "                             [--size SIZE] [--authorized-key FILE] [--force]\n"
+            "                             [--mirror URI] [--offline]\n"
             "       pearvisor image list\n"
             "       pearvisor image inspect NAME\n"
             "       pearvisor image remove NAME\n\n"
