@@ -77,10 +77,10 @@ void enter(struct frame *frame);
 
 #define ESR(ec, iss) ((uint64_t)(ec) << 26 | 1u << 25 | (uint32_t)(iss))
 
-/* A labelled piece of assembly for enter(). */
+/* A labelled piece of assembly for enter(); SVC #0xff is behind its end. */
 #define SNIPPET(name, text)                                                                        \
     extern const uint32_t name[];                                                                  \
-    asm(".pushsection .text\n\t.balign 4\n" #name ":\n\t" text "\n\tb .\n\t.popsection")
+    asm(".pushsection .text\n\t.balign 4\n" #name ":\n\t" text "\n\tsvc #0xff\n\t.popsection")
 
 /* ---- Memory: 4 KiB granule, 48-bit addresses, RAM and the device mapped as they are ---- */
 

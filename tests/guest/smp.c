@@ -3,7 +3,7 @@
 #include "lib.h"
 
 #define CPUS   4u
-#define ROUNDS 5000u
+#define ROUNDS 20000u
 
 static uint64_t arrived;
 

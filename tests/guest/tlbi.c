@@ -6,7 +6,7 @@
  */
 #include "lib.h"
 
-#define ROUNDS 3000u
+#define ROUNDS 2000u
 
 static uint64_t step, seen; /* odd: unmapped; even: the page holds `step` */
 

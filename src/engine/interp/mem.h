@@ -66,6 +66,12 @@ void mem_write128(struct cpu *c, uint64_t va, const uint64_t value[2]);
 void mem_probe(struct cpu *c, uint64_t va, unsigned size, bool write);
 
 /*
+ * DC ZVA's checks with its operand, which becomes the fault's address: the page may be written, and
+ * is not Device memory, where the instruction is an alignment fault.
+ */
+void mem_check_block(struct cpu *c, uint64_t va);
+
+/*
  * The host address of an aligned location for a read-modify-write (size 1, 2, 4, 8 or 16), after
  * all checks for both reading and writing, marked dirty. NULL when it is device memory (the caller
  * then raises the unsupported-atomic abort).
