@@ -75,7 +75,7 @@ static void count_locked(bool (*try)(void), void (*release)(void))
 /* ---- Counters ---- */
 
 static struct {
-    uint64_t added, exclusive;
+    uint64_t added, often, exclusive;
     uint16_t half[2]; /* the second must not notice */
     uint8_t bits;
     _Alignas(16) uint64_t pair[2];       /* by CASP: both count */
@@ -136,6 +136,19 @@ static void own_bit(unsigned cpu)
     CHECK_EQ(old & bit, bit);
 }
 
+/* Nothing else, so that they meet. */
+static void add_often(void)
+{
+    uint64_t left = 2 * ROUNDS, old;
+    asm volatile("1:\n\t"
+                 ".rept 8\n\tldadd %3, %1, [%2]\n\t.endr\n\t"
+                 "subs %0, %0, #1\n\t"
+                 "b.ne 1b"
+                 : "+&r"(left), "=&r"(old)
+                 : "r"(&shared.often), "r"(UINT64_C(1))
+                 : "cc", "memory");
+}
+
 static void count_atomically(unsigned cpu)
 {
     uint64_t old;
@@ -160,6 +173,7 @@ static void check_counters(void)
     const uint64_t all = CPUS * ROUNDS;
     CHECK_EQ(counter, 3 * all);
     CHECK_EQ(shared.added, all);
+    CHECK_EQ(shared.often, 16 * all);
     CHECK_EQ(shared.exclusive, all);
     CHECK_EQ(shared.half[0], (uint16_t)-all);
     CHECK_EQ(shared.half[1], 0);
@@ -226,23 +240,22 @@ static void release_then_acquire(volatile uint64_t *mine, const volatile uint64_
     *saw = value;
 }
 
-static void race_stores(unsigned cpu)
+static void race_stores(unsigned cpu, unsigned kind)
 {
+    void (*const store)(volatile uint64_t *, const volatile uint64_t *, volatile uint64_t *) =
+        kind ? release_then_acquire : store_then_load;
     for (unsigned i = 0; i < CELLS; i++)
-        if (cpu == 0) {
-            store_then_load(&cells[0][i].x, &cells[0][i].y, &cells[0][i].saw_y);
-            release_then_acquire(&cells[1][i].x, &cells[1][i].y, &cells[1][i].saw_y);
-        } else {
-            store_then_load(&cells[0][i].y, &cells[0][i].x, &cells[0][i].saw_x);
-            release_then_acquire(&cells[1][i].y, &cells[1][i].x, &cells[1][i].saw_x);
-        }
+        if (cpu == 0)
+            store(&cells[kind][i].x, &cells[kind][i].y, &cells[kind][i].saw_y);
+        else
+            store(&cells[kind][i].y, &cells[kind][i].x, &cells[kind][i].saw_x);
 }
 
 static void check_stores(void)
 {
     for (unsigned kind = 0; kind < 2; kind++)
         for (unsigned i = 0; i < CELLS; i++) {
-            CHECK(cells[kind][i].saw_x || cells[kind][i].saw_y);
+            CHECK(cells[kind][i].saw_x || cells[kind][i].saw_y || !cells[kind][i].x);
             cells[kind][i].x = cells[kind][i].y = 0;
         }
 }
@@ -253,10 +266,10 @@ static void litmus(unsigned cpu, unsigned meeting)
         pass_messages();
     else if (cpu == 1)
         receive_messages();
-    for (unsigned round = 0; round < 8; round++) {
+    for (unsigned round = 0; round < 40; round++) {
         meet(meeting++);
         if (cpu < 2)
-            race_stores(cpu);
+            race_stores(cpu, round % 2);
         meet(meeting++);
         if (cpu == 0)
             check_stores();
@@ -275,6 +288,7 @@ void guest_main(unsigned cpu)
     meet(3);
     count_locked(try_swap, release_plain);
     count_atomically(cpu);
+    add_often();
     meet(4);
     check_counters();
     meet(5);
