@@ -2,6 +2,7 @@
 /* Branches. Exceptions and ERET are with the system instructions. */
 #include "engine/interp/cpu.h"
 #include "engine/interp/handlers.h"
+#include "engine/interp/mmu.h"
 
 static inline void relative(struct cpu *c, const struct a64_insn *i)
 {
@@ -61,17 +62,17 @@ void interp_TBNZ(struct cpu *c, const struct a64_insn *i)
 
 void interp_BR(struct cpu *c, const struct a64_insn *i)
 {
-    cpu_branch(c, cpu_x(c, i->rn));
+    cpu_branch(c, mmu_branch_address(c, cpu_x(c, i->rn)));
 }
 
 void interp_BLR(struct cpu *c, const struct a64_insn *i)
 {
     uint64_t target = cpu_x(c, i->rn); /* which may be X30 itself */
     c->x[30] = c->pc + 4;
-    cpu_branch(c, target);
+    cpu_branch(c, mmu_branch_address(c, target));
 }
 
 void interp_RET(struct cpu *c, const struct a64_insn *i)
 {
-    cpu_branch(c, cpu_x(c, i->rn));
+    cpu_branch(c, mmu_branch_address(c, cpu_x(c, i->rn)));
 }

@@ -59,6 +59,7 @@ static void tlb_maintenance(struct cpu *c, unsigned crm, unsigned op2, uint64_t 
 
 static void zero_block(struct cpu *c, uint64_t va)
 {
+    mem_check_block(c, va);
     va &= ~(uint64_t)(DC_ZVA_SIZE - 1);
     mem_probe(c, va, DC_ZVA_SIZE, true);
     for (unsigned i = 0; i < DC_ZVA_SIZE; i += 8)

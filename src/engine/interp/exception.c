@@ -139,11 +139,7 @@ void exception_return(struct cpu *c)
      */
     if (!stepping || !debug_enabled(c))
         c->ss = 0;
-    /* The top byte of a tagged address is not part of the PC (D8.9.2). */
-    const struct mmu_half *half = &c->tlb->regime.half[target >> 55 & 1];
-    if (half->tbi)
-        target = (uint64_t)pv_sext(target, 56);
-    cpu_branch(c, target);
+    cpu_branch(c, mmu_branch_address(c, target));
 }
 
 /* ---- Debug exceptions ---- */

@@ -135,6 +135,7 @@ void interp_LDRSW_LIT(struct cpu *c, const struct a64_insn *i)
     void interp_##full(struct cpu *c, const struct a64_insn *i)                                    \
     {                                                                                              \
         const uint64_t base = ldst_base(c, i), va = address;                                       \
+        mem_probe_crossing(c, va, 2 * SIZE);                                                       \
         STORED(va, cpu_x(c, i->rd));                                                               \
         STORED(va + SIZE, cpu_x(c, i->ra));                                                        \
         after;                                                                                     \

@@ -45,6 +45,7 @@ static inline union cpu_vreg read_q(struct cpu *c, uint64_t va)
     {                                                                                              \
         cpu_check_fp(c);                                                                           \
         const uint64_t base = ldst_base(c, i), va = address;                                       \
+        mem_probe_crossing(c, va, 2 * SIZE);                                                       \
         STORED(va, c->v[i->rd]);                                                                   \
         STORED(va + SIZE, c->v[i->ra]);                                                            \
         after;                                                                                     \

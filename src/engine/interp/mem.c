@@ -247,10 +247,17 @@ void mem_probe(struct cpu *c, uint64_t va, unsigned size, bool write)
         probe_both(c, va, size, write, 0, true);
 }
 
+void mem_check_block(struct cpu *c, uint64_t va)
+{
+    struct place p;
+    locate(c, va, 1, true, 0, false, &p);
+}
+
 void *mem_atomic(struct cpu *c, uint64_t va, unsigned size)
 {
     struct place p;
-    check_alignment(c, va, size, true, MEM_ALIGNED);
+    /* ISS.WnR of an atomic is 0 for what would have stopped its read (D19.2.37). */
+    check_alignment(c, va, size, false, MEM_ALIGNED);
     const struct tlb_entry *e = &c->tlb->current[tlb_index(va)];
     if (PV_LIKELY(e->write == (va & ~MMU_PAGE_MASK) && e->read == e->write))
         return (void *)(uintptr_t)(va + e->addend);

@@ -65,6 +65,19 @@ void mem_write128(struct cpu *c, uint64_t va, const uint64_t value[2]);
  */
 void mem_probe(struct cpu *c, uint64_t va, unsigned size, bool write);
 
+/* For stores of several elements: the second page's fault comes before the first is written to. */
+static inline void mem_probe_crossing(struct cpu *c, uint64_t va, unsigned size)
+{
+    if (PV_UNLIKELY((va & MMU_PAGE_MASK) + size > MMU_PAGE_MASK + 1))
+        mem_probe(c, va, size, true);
+}
+
+/*
+ * DC ZVA's checks with its operand, which becomes the fault's address: the page may be written, and
+ * is not Device memory, where the instruction is an alignment fault.
+ */
+void mem_check_block(struct cpu *c, uint64_t va);
+
 /*
  * The host address of an aligned location for a read-modify-write (size 1, 2, 4, 8 or 16), after
  * all checks for both reading and writing, marked dirty. NULL when it is device memory (the caller

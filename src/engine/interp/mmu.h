@@ -137,6 +137,12 @@ static inline void mmu_sync(struct cpu *c)
         mmu_sync_slow(c);
 }
 
+/* What PC becomes of an address in a register: with TBI, its top byte is no part of it (D8.9.2). */
+static inline uint64_t mmu_branch_address(const struct cpu *c, uint64_t target)
+{
+    return c->tlb->regime.half[target >> 55 & 1].tbi ? (uint64_t)pv_sext(target, 56) : target;
+}
+
 /* After EL or PSTATE.PAN changed. */
 static inline void mmu_context(struct cpu *c)
 {

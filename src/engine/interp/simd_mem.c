@@ -7,7 +7,7 @@
  * whole range is probed first, hence nothing has changed when an access faults: neither memory,
  * nor registers, nor the base.
  */
-#include "engine/interp/mem.h"
+#include "engine/interp/ldst.h"
 #include "engine/interp/simd_lanes.h"
 
 static bool is_load(const struct a64_insn *insn)
@@ -54,7 +54,7 @@ static void transfer_registers(struct cpu *c, const struct a64_insn *insn, unsig
     cpu_check_fp(c);
     const bool load = is_load(insn);
     const unsigned live = simd_q(insn) ? 16 : 8;
-    const uint64_t base = cpu_xsp(c, insn->rn);
+    const uint64_t base = ldst_base(c, insn);
     const unsigned size = base % 8 ? (unsigned)pv_bits(insn->word, 10, 2) : 3;
     uint64_t va = base;
     mem_probe(c, base, registers * live, !load);
@@ -78,7 +78,7 @@ static void transfer_structures(struct cpu *c, const struct a64_insn *insn, unsi
     cpu_check_fp(c);
     const bool load = is_load(insn);
     const unsigned size = pv_bits(insn->word, 10, 2), live = simd_q(insn) ? 16 : 8;
-    const uint64_t base = cpu_xsp(c, insn->rn);
+    const uint64_t base = ldst_base(c, insn);
     uint64_t va = base;
     mem_probe(c, base, elements * live, !load);
     for (unsigned lane = 0; lane < live >> size; lane++) {
@@ -133,7 +133,7 @@ void interp_LDST_LANE(struct cpu *c, const struct a64_insn *insn)
     if (size == 2 && (insn->word >> 10 & 1))
         size = 3;
     const unsigned index = qs_size >> size;
-    const uint64_t base = cpu_xsp(c, insn->rn);
+    const uint64_t base = ldst_base(c, insn);
     mem_probe(c, base, elements << size, !load);
     for (unsigned i = 0; i < elements; i++) {
         union cpu_vreg *v = &c->v[(insn->rd + i) % 32];
@@ -151,7 +151,7 @@ void interp_LD_REPLICATE(struct cpu *c, const struct a64_insn *insn)
 {
     cpu_check_fp(c);
     const unsigned elements = structure_elements(insn), size = pv_bits(insn->word, 10, 2);
-    const uint64_t base = cpu_xsp(c, insn->rn);
+    const uint64_t base = ldst_base(c, insn);
     mem_probe(c, base, elements << size, false);
     for (unsigned i = 0; i < elements; i++) {
         const uint64_t value = read_element(c, base + (i << size), size);

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs a bare-metal guest program on the interpreter: guest-host IMAGE VCPUS. A program passes when
+ * every vCPU has said so; docs/internals/guest-tests.md describes the device.
+ */
+#include "guest.h"
+
+#include "base/error.h"
+#include "base/util.h"
+#include "engine/engine.h"
+#include "memory/address_space.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define VCPUS     4u
+#define TIMEOUT_S 60u
+
+struct host {
+    struct pv_address_space *as;
+    struct pv_engine *engine;
+    unsigned vcpus;
+    _Atomic unsigned done; /* a bit for each vCPU */
+    _Atomic uint64_t failed, got, wanted;
+    _Atomic uint64_t delayed; /* a write to DEVICE_LINE that the main thread carries out */
+};
+
+static void drive_line(struct host *host, uint64_t value)
+{
+    unsigned vcpu = value & 0xff;
+    if (vcpu < host->vcpus)
+        pv_vcpu_set_line(pv_engine_vcpu(host->engine, vcpu),
+                         value & 0x100 ? PV_LINE_FIQ : PV_LINE_IRQ, value & 0x200);
+}
+
+static uint64_t device_read(void *opaque, uint64_t offset, unsigned size)
+{
+    return 0;
+}
+
+static void device_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
+{
+    struct host *host = opaque;
+    uint64_t none = 0;
+    switch (offset) {
+    case DEVICE_DONE: host->done |= 1u << (value & 31); break;
+    case DEVICE_FAILED: atomic_compare_exchange_strong(&host->failed, &none, value); break;
+    case DEVICE_GOT: host->got = value; break;
+    case DEVICE_WANTED: host->wanted = value; break;
+    case DEVICE_LINE:
+        if (value >> 16)
+            host->delayed = value;
+        else
+            drive_line(host, value);
+        break;
+    default: host->failed = LOST; break;
+    }
+}
+
+static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
+{
+    struct host *host = opaque;
+    if (x[0] == CALL_ON && x[1] < host->vcpus)
+        x[0] = (uint64_t)pv_vcpu_power_on(pv_engine_vcpu(host->engine, (unsigned)x[1]), x[2], x[3]);
+    else
+        pv_vcpu_power_off(pv_engine_vcpu(host->engine, vcpu));
+}
+
+/* The counter and the timer's registers exist, and read as 1. */
+static bool sysreg_read(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t *value)
+{
+    *value = 1;
+    return (sysreg & ~0x7fu) == PV_SYSREG(3, 3, 14, 0, 0);
+}
+
+static void fatal(void *opaque, unsigned vcpu, const char *message)
+{
+    fprintf(stderr, "vCPU %u: %s\n", vcpu, message);
+    ((struct host *)opaque)->failed = LOST;
+}
+
+static int load(struct host *host, const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    char buffer[4096];
+    uint64_t at = RAM_BASE;
+    size_t n;
+    if (!file)
+        return -1;
+    int ret = 0;
+    while (ret == 0 && (n = fread(buffer, 1, sizeof(buffer), file)) > 0) {
+        ret = pv_as_write(host->as, at, buffer, n);
+        at += n;
+    }
+    fclose(file);
+    return ret;
+}
+
+static int start(struct host *host, const char *path)
+{
+    static const struct pv_mmio_ops ops = {device_read, device_write};
+    static const struct pv_engine_client client = {
+        .smccc = smccc, .sysreg_read = sysreg_read, .fatal = fatal};
+    static const uint64_t mpidr[VCPUS] = {0, 1, 2, 3};
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    if (pv_as_create(&host->as, &err) < 0 ||
+        pv_as_add_ram(host->as, RAM_BASE, RAM_SIZE, "ram", &err) < 0 ||
+        pv_as_add_mmio(host->as, DEVICE, 4096, &ops, host, "test", &err) < 0 ||
+        load(host, path) < 0)
+        return -1;
+    const struct pv_engine_config config = {.as = host->as,
+                                            .vcpus = host->vcpus,
+                                            .client = &client,
+                                            .client_opaque = host,
+                                            .mpidr = mpidr};
+    if (pv_engine_create(&host->engine, pv_engine_find("interp"), &config, &err) < 0 ||
+        pv_engine_start(host->engine, &err) < 0)
+        return -1;
+    return pv_vcpu_power_on(pv_engine_vcpu(host->engine, 0), RAM_BASE, 0);
+}
+
+/* Until every vCPU is done or one has failed. */
+static bool wait_until_over(struct host *host)
+{
+    for (unsigned ms = 0; ms < TIMEOUT_S * 1000; ms++) {
+        if (host->failed || host->done == (1u << host->vcpus) - 1)
+            return true;
+        uint64_t line = atomic_exchange(&host->delayed, 0);
+        if (line) {
+            usleep((useconds_t)(line >> 16 & 0xffff) * 1000);
+            drive_line(host, line);
+        }
+        usleep(1000);
+    }
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    struct host host = {.vcpus = argc == 3 ? (unsigned)atoi(argv[2]) : 0};
+    if (host.vcpus < 1 || host.vcpus > VCPUS) {
+        fprintf(stderr, "usage: guest-host IMAGE VCPUS\n");
+        return 2;
+    }
+    bool started = start(&host, argv[1]) == 0;
+    bool over = started && wait_until_over(&host);
+    pv_engine_destroy(host.engine);
+    pv_as_destroy(host.as);
+    if (over && !host.failed)
+        return 0;
+    if (!started)
+        fprintf(stderr, "%s: cannot be run\n", argv[1]);
+    else if (!over)
+        fprintf(stderr, "%s: still running after %u s\n", argv[1], TIMEOUT_S);
+    else if (host.failed == LOST)
+        fprintf(stderr, "%s: exception, ESR %#" PRIx64 " at %#" PRIx64 "\n", argv[1], host.got,
+                host.wanted);
+    else
+        fprintf(stderr, "%s: line %" PRIu64 ": got %#" PRIx64 ", not %#" PRIx64 "\n", argv[1],
+                host.failed, host.got, host.wanted);
+    return 1;
+}
