@@ -118,7 +118,7 @@ static void assemble_step(uint32_t *code, const struct pv_fake_step *s, unsigned
 {
     unsigned n = 0;
     uint32_t log = s->size ? (uint32_t)__builtin_ctz(s->size) : 0;
-    int32_t distance = ((int32_t)s->value - (int32_t)at) * (int32_t)STEP_WORDS;
+    int32_t distance = (int32_t)(((uint32_t)s->value - (uint32_t)at) * STEP_WORDS);
     uint32_t sysreg = ((uint32_t)s->value & 0xffff) << 5 | s->reg;
 
     for (unsigned i = 0; i < STEP_WORDS; i++)

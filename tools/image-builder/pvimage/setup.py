@@ -95,6 +95,10 @@ FILES = {
         "--subsystem-nomatch=tty --subsystem-nomatch=vc --subsystem-nomatch=workqueue\n"
         "ExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=tty "
         "--sysname-match=ttyA* --sysname-match=ttyS* --sysname-match=hvc*\n",
+    "etc/systemd/system/dev-ttyAMA0.device.d/pearvisor.conf":
+        "# The login on the console waits for udev, which on an emulated CPU of a busy host can take\n"
+        "# longer than the usual 90 seconds.\n"
+        "[Unit]\nJobRunningTimeoutSec=30min\n",
     "etc/systemd/system/ssh.service.d/pearvisor.conf":
         "# Each guest makes its own host keys at its first boot.\n[Service]\nExecStartPre=\n"
         "ExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n",
