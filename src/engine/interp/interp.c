@@ -119,7 +119,7 @@ static void interp_reset(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context)
     c->el = c->spsel = 1;
     c->pc = entry;
     c->x[0] = context;
-    c->instructions = 0;
+    __atomic_store_n(&c->instructions, 0, __ATOMIC_RELAXED);
     sysreg_reset(c);
     c->sys->reg[SYSREG_RVBAR_EL1] = entry;
     mmu_reset(c);

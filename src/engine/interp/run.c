@@ -198,7 +198,8 @@ static inline void run_block(struct cpu *c, const struct block *block)
     record->handler(c, &record->insn);
     if (!c->branched)
         c->pc += 4;
-    c->instructions += block->count;
+    /* Only this thread writes; statistics read from others. */
+    __atomic_store_n(&c->instructions, c->instructions + block->count, __ATOMIC_RELAXED);
 }
 
 static void run_one(struct cpu *c)
@@ -210,7 +211,7 @@ static void run_one(struct cpu *c)
     interp_handlers[insn.op](c, &insn);
     if (!c->branched)
         c->pc += 4;
-    c->instructions++;
+    __atomic_store_n(&c->instructions, c->instructions + 1, __ATOMIC_RELAXED);
     cpu_stepped(c);
 }
 
