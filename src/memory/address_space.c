@@ -138,7 +138,11 @@ static int insert_locked(struct pv_address_space *as, struct region *region, str
                             "memory region '%s' at %#" PRIx64 " overlaps '%s' at %#" PRIx64,
                             info->name, info->address, other->name, other->address);
     }
-    struct region **bigger = realloc(as->regions, (as->count + 1) * sizeof(as->regions[0]));
+    /* Under the lock, so that a log switched on meanwhile finds the region or this finds the log.
+     */
+    bool logged = info->kind != PV_REGION_RAM || !as->dirty_logging || dirty_alloc(region) >= 0;
+    struct region **bigger =
+        logged ? realloc(as->regions, (as->count + 1) * sizeof(as->regions[0])) : NULL;
     if (!bigger)
         return pv_error_set(err, ENOMEM, "memory region '%s': out of memory", info->name);
     memmove(bigger + at + 1, bigger + at, (as->count - at) * sizeof(bigger[0]));
@@ -156,10 +160,6 @@ static int insert(struct pv_address_space *as, struct region *region, struct pv_
     if (ret < 0) {
         region_free(region);
         return ret;
-    }
-    if (copy.kind == PV_REGION_RAM && as->dirty_logging && dirty_alloc(region) < 0) {
-        region_free(region);
-        return pv_error_set(err, ENOMEM, "memory region '%s': out of memory", copy.name);
     }
     pthread_rwlock_wrlock(&as->lock);
     ret = insert_locked(as, region, err);
