@@ -97,6 +97,12 @@ int cli_parse_net(char *text, struct pv_config *config, struct pv_error **err)
 
 int cli_parse_console(char *text, struct pv_config *config, struct pv_error **err)
 {
+    static const char suffix[] = ",virtio";
+    size_t len = strlen(text);
+    if (len >= strlen(suffix) && !strcmp(text + len - strlen(suffix), suffix)) {
+        config->console_virtio = true;
+        text[len - strlen(suffix)] = '\0';
+    }
     if (!strcmp(text, "stdio")) {
         config->console = PV_CONSOLE_STDIO;
     } else if (!strcmp(text, "pty")) {

@@ -58,6 +58,7 @@ struct pv_config {
 
     enum pv_config_console console;
     const char *console_path; /* PV_CONSOLE_UNIX */
+    bool console_virtio;      /* the console is hvc0 instead of the UART, which is then silent */
 };
 
 /* One vCPU, 1 GiB, console on stdio, no disks, no nets. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Puts a machine together from a config and runs it. The guest's console is the UART, which every
- * stock kernel has a driver for; a virtio-rng is always there.
+ * stock kernel has a driver for, or a virtio console where it is asked for; a virtio-rng is always
+ * there.
  */
 #include "vm/vm.h"
 
@@ -10,6 +11,7 @@
 #include "base/util.h"
 #include "block/block.h"
 #include "device/blk.h"
+#include "device/console.h"
 #include "device/net.h"
 #include "device/rng.h"
 #include "engine/engine.h"
@@ -30,6 +32,7 @@ struct pv_vm {
     struct pv_loop *loop;
     struct pv_address_space *as;
     struct pv_chardev *console;
+    struct pv_chardev *silence; /* what the UART is connected to beside a virtio console */
     struct pv_machine *machine;
     enum pv_config_transport transport;
     bool ended;
@@ -150,7 +153,7 @@ static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned i
 
 static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
-    struct pv_virtio_device *rng;
+    struct pv_virtio_device *rng, *console;
     int ret = 0;
 
     for (unsigned i = 0; i < config->net_count && ret >= 0; i++) {
@@ -164,7 +167,12 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
             return pv_error_prefix(err, "disk %u", i);
     }
     ret = pv_rng_create(&rng, vm->loop, vm->as, err);
-    return ret < 0 ? ret : plug(vm, rng, err);
+    if (ret >= 0)
+        ret = plug(vm, rng, err);
+    if (ret < 0 || !config->console_virtio)
+        return ret;
+    ret = pv_vconsole_create(&console, vm->loop, vm->as, vm->console, err);
+    return ret < 0 ? ret : plug(vm, console, err);
 }
 
 /* ---- Life ---- */
@@ -196,11 +204,13 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
         ret = pv_as_create(&vm->as, err);
     if (ret >= 0)
         ret = create_console(vm, config, err);
+    if (ret >= 0 && config->console_virtio)
+        ret = pv_chardev_null_create(&vm->silence, err);
     if (ret < 0)
         return ret;
     machine.loop = vm->loop;
     machine.as = vm->as;
-    machine.uart = vm->console;
+    machine.uart = config->console_virtio ? vm->silence : vm->console;
     ret = pv_machine_create(&vm->machine, &machine, err);
     return ret < 0 ? ret : add_devices(vm, config, err);
 }
@@ -263,6 +273,7 @@ void pv_vm_destroy(struct pv_vm *vm)
         return;
     pv_machine_destroy(vm->machine);
     pv_chardev_destroy(vm->console);
+    pv_chardev_destroy(vm->silence);
     pv_as_destroy(vm->as);
     pv_loop_destroy(vm->loop);
     free(vm->fatal);

@@ -18,7 +18,8 @@ def boot(start, args):
     with tempfile.NamedTemporaryFile() as disk:
         disk.truncate(8 << 20)
         vm = start("--kernel", folder / "vmlinuz", "--initrd", folder / "test.img",
-                   "--append", "console=ttyAMA0 quiet panic=-1 pv.run=diskwrite",
+                   "--append", f"console={args.console} quiet panic=-1 pv.run=diskwrite",
+                   "--console", "stdio,virtio" if args.console == "hvc0" else "stdio",
                    "--cpus", str(args.cpus), "--memory", args.memory,
                    "--transport", args.transport, "--disk", disk.name)
         vm.expect("^PEARVISOR-USERSPACE-OK", args.timeout)
@@ -46,6 +47,7 @@ def main():
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--memory", default="512M")
     parser.add_argument("--transport", default="pci")
+    parser.add_argument("--console", default="ttyAMA0", choices=("ttyAMA0", "hvc0"))
     parser.add_argument("--timeout", type=int, default=180)
     parser.add_argument("--repeat", type=int, default=1, help="boots in a row")
     args = parser.parse_args()
