@@ -7,17 +7,7 @@
  */
 #include "engine/interp/cpu.h"
 #include "engine/interp/handlers.h"
-
-static inline bool sf(const struct a64_insn *i)
-{
-    return i->word >> 31;
-}
-
-/* Writes Rd as a general register. */
-static inline void result(struct cpu *c, const struct a64_insn *i, uint64_t value)
-{
-    cpu_set_x(c, i->rd, sf(i) ? value : (uint32_t)value);
-}
+#include "engine/interp/int.h"
 
 /* Writes Rd where 31 is the stack pointer. */
 static inline void result_sp(struct cpu *c, const struct a64_insn *i, uint64_t value)

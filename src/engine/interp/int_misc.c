@@ -2,16 +2,7 @@
 /* Integer data processing with one, two and three sources; CRC32. */
 #include "engine/interp/cpu.h"
 #include "engine/interp/handlers.h"
-
-static inline bool sf(const struct a64_insn *i)
-{
-    return i->word >> 31;
-}
-
-static inline void result(struct cpu *c, const struct a64_insn *i, uint64_t value)
-{
-    cpu_set_x(c, i->rd, sf(i) ? value : (uint32_t)value);
-}
+#include "engine/interp/int.h"
 
 /* ---- Three sources ---- */
 
