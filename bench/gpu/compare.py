@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-MODES = ['compute', 'draw', 'submits', 'pipelines', 'frames']
+MODES = ['compute', 'draw', 'submits', 'pipelines', 'frames', 'calls']
 
 
 def run_client(client, mode, env):
