@@ -99,6 +99,8 @@ struct pv_vn_context {
 
     pthread_rwlock_t objects_lock;
     struct pv_gpu_table objects; /* owner: by type, see objects.c */
+    atomic_uint_fast64_t
+        objects_era; /* goes on when any is removed: what streams remember is old */
 
     pthread_mutex_t lock; /* all below; `changed` tells of anything that someone may wait for */
     pthread_cond_t changed;
@@ -157,6 +159,9 @@ void pv_vn_objects_destroy_device(struct pv_vn_context *ctx, struct pv_vn_device
 
 /* ---- Streams: a source of commands with the state that decoding them needs ---- */
 
+/* The objects that a stream named last, by their ids: commands name the same few over and over. */
+#define PV_VN_RECENT 64u
+
 struct pv_vn_stream {
     struct pv_vn_context *ctx;
     struct pv_vn_ring *ring; /* NULL for the control stream */
@@ -170,6 +175,8 @@ struct pv_vn_stream {
     size_t id_count, id_room;
     struct pv_gpu_memory *reply; /* the reply stream, or NULL */
     size_t reply_start, reply_size, reply_at;
+    uint64_t recent_era; /* what `recent` holds was true in that era of the objects */
+    struct pv_gpu_entry recent[PV_VN_RECENT];
     uint64_t args[PV_VN_ARGS_MAX / 8];
 };
 

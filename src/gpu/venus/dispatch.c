@@ -51,19 +51,38 @@ static bool remember_id(struct pv_vn_stream *stream, uint64_t id)
     return true;
 }
 
+/*
+ * The object's entry, from what the stream remembers or from the table; valid until the next call.
+ * An object that another thread removes just now is one that the guest uses and destroys at once:
+ * either answer would be right.
+ */
+static const struct pv_gpu_entry *look_up(struct pv_vn_stream *stream, unsigned type, uint64_t id)
+{
+    struct pv_gpu_entry *recent = &stream->recent[(id ^ id >> 6) % PV_VN_RECENT];
+    uint64_t era = atomic_load_explicit(&stream->ctx->objects_era, memory_order_acquire);
+    if (era != stream->recent_era) {
+        memset(stream->recent, 0, sizeof(stream->recent));
+        stream->recent_era = era;
+    }
+    if (recent->id == id && recent->type == type)
+        return recent;
+    recent->id = 0;
+    return pv_vn_object_get(stream->ctx, type, id, recent) ? recent : NULL;
+}
+
 /* The decoder's way from ids to handles. */
 static bool resolve(void *opaque, unsigned type, uint64_t id, uint64_t *handle, bool *dead)
 {
     struct pv_vn_stream *stream = opaque;
-    struct pv_gpu_entry entry;
-    if (!pv_vn_object_get(stream->ctx, type, id, &entry))
+    const struct pv_gpu_entry *entry = look_up(stream, type, id);
+    if (!entry)
         return false;
-    *handle = entry.handle;
+    *handle = entry->handle;
     if (!stream->self.id && dispatchable(type))
-        stream->self = entry;
+        stream->self = *entry;
     if (stream->cmd->role == PV_VN_ROLE_DESTROY && role_type(stream->cmd) == type)
         return remember_id(stream, id);
-    if (entry.dead)
+    if (entry->dead)
         *dead = true;
     return true;
 }

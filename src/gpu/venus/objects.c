@@ -40,10 +40,17 @@ bool pv_vn_object_add(struct pv_vn_context *ctx, const struct pv_gpu_entry *entr
     return ret == 0;
 }
 
+/* Under the lock for writing. */
+static bool remove_entry(struct pv_vn_context *ctx, uint64_t id, struct pv_gpu_entry *out)
+{
+    atomic_fetch_add(&ctx->objects_era, 1);
+    return pv_gpu_table_remove(&ctx->objects, id, out);
+}
+
 bool pv_vn_object_remove(struct pv_vn_context *ctx, uint64_t id, struct pv_gpu_entry *out)
 {
     pthread_rwlock_wrlock(&ctx->objects_lock);
-    bool found = pv_gpu_table_remove(&ctx->objects, id, out);
+    bool found = remove_entry(ctx, id, out);
     pthread_rwlock_unlock(&ctx->objects_lock);
     return found;
 }
@@ -59,7 +66,7 @@ void pv_vn_objects_drop_children(struct pv_vn_context *ctx, uint64_t pool)
     pthread_rwlock_wrlock(&ctx->objects_lock);
     for (size_t cursor = 0; (entry = pv_gpu_table_next(&ctx->objects, &cursor));) {
         if (from_pool(entry->type) && entry->parent == pool) {
-            pv_gpu_table_remove(&ctx->objects, entry->id, NULL);
+            remove_entry(ctx, entry->id, NULL);
             cursor--; /* another may have moved into the slot */
         }
     }
@@ -106,7 +113,7 @@ static bool take_one(struct pv_vn_context *ctx, const struct pv_vn_device *devic
     while ((entry = pv_gpu_table_next(&ctx->objects, cursor))) {
         if (entry->type == type && entry->owner == device) {
             *cursor -= 1;
-            return pv_gpu_table_remove(&ctx->objects, entry->id, out);
+            return remove_entry(ctx, entry->id, out);
         }
     }
     return false;
@@ -135,7 +142,7 @@ void pv_vn_objects_destroy_device(struct pv_vn_context *ctx, struct pv_vn_device
         bool queue = left->type == PV_VN_HANDLE_VkQueue &&
                      ((struct pv_vn_queue *)left->owner)->device == device;
         if (queue || left->owner == device) {
-            pv_gpu_table_remove(&ctx->objects, left->id, NULL);
+            remove_entry(ctx, left->id, NULL);
             cursor--;
         }
     }
