@@ -106,6 +106,7 @@ struct pv_vn_context {
     pthread_cond_t changed;
     struct pv_gpu_table resources; /* owner: struct pv_gpu_memory, one reference each */
     struct pv_vn_ring *rings;
+    struct pv_vn_monitor *monitor; /* NULL until a ring wants it */
     unsigned ring_count;
     struct pv_vn_instance *instances;
     struct pv_vn_device *devices;
@@ -302,6 +303,12 @@ bool pv_vn_ring_virtqueue_seqno(struct pv_vn_context *ctx, uint64_t id, uint64_t
 /* On a ring: waits until the control stream has said `seqno`. */
 void pv_vn_ring_wait_virtqueue(struct pv_vn_ring *ring, uint64_t seqno);
 void pv_vn_rings_fatal(struct pv_vn_context *ctx);
+/* Tells the guest that its rings are looked after. With ctx->lock held. */
+void pv_vn_rings_alive(struct pv_vn_context *ctx);
+
+/* Has pv_vn_rings_alive() called every `period_ns` or more often. With ctx->lock held. */
+int pv_vn_monitor_start(struct pv_vn_context *ctx, uint64_t period_ns);
+void pv_vn_monitor_stop(struct pv_vn_context *ctx);
 
 /* ---- Timelines: fences behind a queue's work ---- */
 
