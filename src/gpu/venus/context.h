@@ -153,15 +153,23 @@ bool pv_vn_object_get(struct pv_vn_context *ctx, unsigned type, uint64_t id,
 /* Loses the context when the id is taken or the table full. */
 bool pv_vn_object_add(struct pv_vn_context *ctx, const struct pv_gpu_entry *entry);
 bool pv_vn_object_remove(struct pv_vn_context *ctx, uint64_t id, struct pv_gpu_entry *out);
-/* Removes the objects of a pool, which the driver frees with it. */
+/* Removes the objects of the pool with that id, which the driver frees with it. */
 void pv_vn_objects_drop_children(struct pv_vn_context *ctx, uint64_t pool);
 /* Destroys what a guest left behind on a device. */
 void pv_vn_objects_destroy_device(struct pv_vn_context *ctx, struct pv_vn_device *device);
 
 /* ---- Streams: a source of commands with the state that decoding them needs ---- */
 
-/* The objects that a stream named last, by their ids: commands name the same few over and over. */
+/*
+ * The objects that a stream named last, in slots by their ids: commands name the same few over and
+ * over. What was seen in an earlier era may have been removed since.
+ */
 #define PV_VN_RECENT 64u
+
+struct pv_vn_recent {
+    uint64_t era;
+    struct pv_gpu_entry entry;
+};
 
 struct pv_vn_stream {
     struct pv_vn_context *ctx;
@@ -170,14 +178,14 @@ struct pv_vn_stream {
     struct pv_vn_arena arena;
     const struct pv_vn_command *cmd;
     struct pv_gpu_entry self; /* the command's first dispatchable handle */
+    uint64_t pool;            /* the id of the pool that the command named, or 0 */
     uint32_t flags;
     bool nested;   /* inside vkExecuteCommandStreamsMESA */
     uint64_t *ids; /* of the handles in the role parameter of a destroying command */
     size_t id_count, id_room;
     struct pv_gpu_memory *reply; /* the reply stream, or NULL */
     size_t reply_start, reply_size, reply_at;
-    uint64_t recent_era; /* what `recent` holds was true in that era of the objects */
-    struct pv_gpu_entry recent[PV_VN_RECENT];
+    struct pv_vn_recent recent[PV_VN_RECENT];
     uint64_t args[PV_VN_ARGS_MAX / 8];
 };
 

@@ -58,16 +58,13 @@ static bool remember_id(struct pv_vn_stream *stream, uint64_t id)
  */
 static const struct pv_gpu_entry *look_up(struct pv_vn_stream *stream, unsigned type, uint64_t id)
 {
-    struct pv_gpu_entry *recent = &stream->recent[(id ^ id >> 6) % PV_VN_RECENT];
+    struct pv_vn_recent *recent = &stream->recent[(id ^ id >> 6) % PV_VN_RECENT];
     uint64_t era = atomic_load_explicit(&stream->ctx->objects_era, memory_order_acquire);
-    if (era != stream->recent_era) {
-        memset(stream->recent, 0, sizeof(stream->recent));
-        stream->recent_era = era;
-    }
-    if (recent->id == id && recent->type == type)
-        return recent;
-    recent->id = 0;
-    return pv_vn_object_get(stream->ctx, type, id, recent) ? recent : NULL;
+    if (recent->era == era && recent->entry.id == id && recent->entry.type == type)
+        return &recent->entry;
+    recent->era = era;
+    recent->entry.id = 0;
+    return pv_vn_object_get(stream->ctx, type, id, &recent->entry) ? &recent->entry : NULL;
 }
 
 /* The decoder's way from ids to handles. */
@@ -78,6 +75,8 @@ static bool resolve(void *opaque, unsigned type, uint64_t id, uint64_t *handle, 
     if (!entry)
         return false;
     *handle = entry->handle;
+    if (type == PV_VN_HANDLE_VkCommandPool || type == PV_VN_HANDLE_VkDescriptorPool)
+        stream->pool = id;
     if (!stream->self.id && dispatchable(type))
         stream->self = *entry;
     if (stream->cmd->role == PV_VN_ROLE_DESTROY && role_type(stream->cmd) == type)
@@ -151,20 +150,6 @@ static void set_result(const struct pv_vn_command *cmd, void *args, VkResult res
         memcpy((char *)args + cmd->ret_offset, &result, sizeof(result));
 }
 
-/* The pool of what is allocated from one: its id, for dropping them together. */
-static uint64_t pool_of(const struct pv_vn_stream *stream, const void *args)
-{
-    uint64_t pool = 0;
-    if (stream->cmd == &pv_vn_commands[PV_VN_COMMAND_vkAllocateCommandBuffers]) {
-        const struct pv_vn_vkAllocateCommandBuffers *a = args;
-        memcpy(&pool, &a->pAllocateInfo->commandPool, 8);
-    } else if (stream->cmd == &pv_vn_commands[PV_VN_COMMAND_vkAllocateDescriptorSets]) {
-        const struct pv_vn_vkAllocateDescriptorSets *a = args;
-        memcpy(&pool, &a->pAllocateInfo->descriptorPool, 8);
-    }
-    return pool;
-}
-
 void pv_vn_stream_register(struct pv_vn_stream *stream, void *args, void *owner)
 {
     const struct pv_vn_command *cmd = stream->cmd;
@@ -173,14 +158,13 @@ void pv_vn_stream_register(struct pv_vn_stream *stream, void *args, void *owner)
     memcpy(&ids, (char *)args + field->ids, sizeof(ids));
     memcpy(&handles, (char *)args + field->offset, sizeof(handles));
     uint64_t count = field->shape == PV_VN_POINTER ? 1 : pv_vn_array_length(field, args);
-    uint64_t pool = pool_of(stream, args);
     if (!ids)
         return;
     /* Pipelines may come out in part: those that failed are null and dead. */
     for (uint64_t i = 0; i < count; i++) {
         struct pv_gpu_entry entry = {.id = ids[i],
                                      .handle = handles[i],
-                                     .parent = pool,
+                                     .parent = stream->pool,
                                      .owner = owner,
                                      .type = field->type,
                                      .dead = !handles[i]};
@@ -259,6 +243,7 @@ size_t pv_vn_stream_one(struct pv_vn_stream *stream, const void *data, size_t si
     dec->failed = dec->dead = false;
     stream->self = (struct pv_gpu_entry){0};
     stream->id_count = 0;
+    stream->pool = 0;
     pv_vn_arena_reset(&stream->arena);
 
     uint32_t number = pv_vn_get_u32(dec);
