@@ -162,24 +162,6 @@ static void request_done(struct pv_block_request *base, int result)
 
 /* ---- Beginnings ---- */
 
-/* Copies `len` bytes' worth of iovecs, from `offset` on; returns how many. */
-static unsigned slice(struct iovec *to, const struct iovec *from, unsigned count, size_t offset,
-                      size_t len)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < count && len; i++) {
-        if (offset >= from[i].iov_len) {
-            offset -= from[i].iov_len;
-            continue;
-        }
-        size_t part = PV_MIN(len, from[i].iov_len - offset);
-        to[n++] = (struct iovec){.iov_base = (char *)from[i].iov_base + offset, .iov_len = part};
-        offset = 0;
-        len -= part;
-    }
-    return n;
-}
-
 /* Takes over the chain. */
 static void submit(struct blk *blk, struct pv_virtq *queue, struct pv_virtq_chain *chain,
                    struct pv_block_request start)
@@ -195,11 +177,11 @@ static void submit(struct blk *blk, struct pv_virtq *queue, struct pv_virtq_chai
     request->base.done = request_done;
     request->base.iov = request->iov;
     if (out)
-        request->base.iov_count =
-            slice(request->iov, chain->iov, count, sizeof(struct blk_header), start.length);
+        request->base.iov_count = pv_virtq_slice(request->iov, count, chain->iov, count,
+                                                 sizeof(struct blk_header), start.length);
     else if (in)
-        request->base.iov_count =
-            slice(request->iov, chain->iov + chain->out_count, count, 0, start.length);
+        request->base.iov_count = pv_virtq_slice(request->iov, count, chain->iov + chain->out_count,
+                                                 count, 0, start.length);
     request->blk = blk;
     request->queue = queue;
     request->chain = *chain;

@@ -153,6 +153,11 @@ static uint64_t *chain_addresses(const struct pv_virtq_chain *chain)
     return (uint64_t *)(void *)(chain->iov + chain->out_count + chain->in_count);
 }
 
+uint64_t pv_virtq_chain_address(const struct pv_virtq_chain *chain, unsigned i)
+{
+    return chain_addresses(chain)[i];
+}
+
 /* Moves the gathered iovecs from the scratch space into the chain's own memory. */
 static int keep(struct pv_virtq_walk *walk)
 {
@@ -292,4 +297,21 @@ size_t pv_virtq_write(const struct pv_virtq_chain *chain, size_t offset, const v
                       size_t len)
 {
     return copy(chain->iov + chain->out_count, chain->in_count, offset, NULL, buf, len);
+}
+
+unsigned pv_virtq_slice(struct iovec *to, unsigned max, const struct iovec *from, unsigned count,
+                        size_t offset, size_t len)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < count && n < max && len; i++) {
+        if (offset >= from[i].iov_len) {
+            offset -= from[i].iov_len;
+            continue;
+        }
+        size_t part = PV_MIN(len, from[i].iov_len - offset);
+        to[n++] = (struct iovec){.iov_base = (char *)from[i].iov_base + offset, .iov_len = part};
+        offset = 0;
+        len -= part;
+    }
+    return n;
 }

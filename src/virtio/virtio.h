@@ -130,6 +130,16 @@ size_t pv_virtq_read(const struct pv_virtq_chain *chain, size_t offset, void *bu
 size_t pv_virtq_write(const struct pv_virtq_chain *chain, size_t offset, const void *buf,
                       size_t len);
 
+/*
+ * Describes [offset, offset + len) of `count` iovecs, or as much as there is, in up to `max` of
+ * them at `to`; returns how many.
+ */
+unsigned pv_virtq_slice(struct iovec *to, unsigned max, const struct iovec *from, unsigned count,
+                        size_t offset, size_t len);
+
+/* The guest-physical address of a chain's `i`th iovec. */
+uint64_t pv_virtq_chain_address(const struct pv_virtq_chain *chain, unsigned i);
+
 /* Config space changed: bump the generation and interrupt the driver. */
 void pv_virtio_config_changed(struct pv_virtio_device *dev);
 
