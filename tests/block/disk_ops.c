@@ -155,8 +155,8 @@ int main(int argc, char **argv)
     uint8_t *all = malloc(MOST);
     for (uint64_t at = 0; at < image->size && !failed; at += MOST) {
         const uint64_t len = PV_MIN((uint64_t)MOST, image->size - at);
-        failed = pv_block_image_read(image, all, len, at) < 0 ||
-                 compare(&halves[0], all, at, len) < 0;
+        failed =
+            pv_block_image_read(image, all, len, at) < 0 || compare(&halves[0], all, at, len) < 0;
     }
     free(all);
     pv_block_image_close(image);
