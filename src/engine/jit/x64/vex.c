@@ -70,6 +70,14 @@ void x64_vmov(struct x64_code *c, unsigned dst, unsigned src)
         x64_v2(c, X64_VMOVAPS_LOAD, dst, x64_r(src));
 }
 
+void x64_vmovq(struct x64_code *c, unsigned dst, unsigned src)
+{
+    if (src >= 8 && dst < 8)
+        x64_v2_store(c, X64_VMOVQ_STORE, x64_r(dst), src);
+    else
+        x64_v2(c, X64_VMOVQ_LOAD, dst, x64_r(src));
+}
+
 void x64_vzeroupper(struct x64_code *c)
 {
     x64_bytes(c, "\xc5\xf8\x77", 3);

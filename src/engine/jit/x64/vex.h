@@ -47,6 +47,8 @@ void x64_v_mem(struct x64_code *c, unsigned op, struct x64_rm mem);
 
 /* dst = src, all 128 bits, by the shorter of two forms */
 void x64_vmov(struct x64_code *c, unsigned dst, unsigned src);
+/* dst = the low 64 bits of src, zero above */
+void x64_vmovq(struct x64_code *c, unsigned dst, unsigned src);
 void x64_vzeroupper(struct x64_code *c);
 
 /* SHA (two operands; those that name three take the last one from XMM0) */

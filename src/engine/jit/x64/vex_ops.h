@@ -47,7 +47,7 @@
     V(VMOVD_TO, "vmovd", "Dx", 1, 1, 0x7e, 0, 0, 0)                                                \
     V(VMOVQ_FROM, "vmovq", "xq", 1, 1, 0x6e, 1, 0, 0)                                              \
     V(VMOVQ_TO, "vmovq", "qx", 1, 1, 0x7e, 1, 0, 0)                                                \
-    V(VMOVQ, "vmovq", "xX", 2, 1, 0x7e, 0, 0, 0)                                                   \
+    V(VMOVQ_LOAD, "vmovq", "xm", 2, 1, 0x7e, 0, 0, 0)                                              \
     V(VMOVQ_STORE, "vmovq", "mx", 1, 1, 0xd6, 0, 0, 0)                                             \
     V(VMOVSS_LOAD, "vmovss", "xm", 2, 1, 0x10, 0, 0, 0)                                            \
     V(VMOVSS_STORE, "vmovss", "mx", 2, 1, 0x11, 0, 0, 0)                                           \
