@@ -99,11 +99,14 @@ struct pv_vn_context {
 
     pthread_rwlock_t objects_lock;
     struct pv_gpu_table objects; /* owner: by type, see objects.c */
+    atomic_uint_fast64_t
+        objects_era; /* goes on when any is removed: what streams remember is old */
 
     pthread_mutex_t lock; /* all below; `changed` tells of anything that someone may wait for */
     pthread_cond_t changed;
     struct pv_gpu_table resources; /* owner: struct pv_gpu_memory, one reference each */
     struct pv_vn_ring *rings;
+    struct pv_vn_monitor *monitor; /* NULL until a ring wants it */
     unsigned ring_count;
     struct pv_vn_instance *instances;
     struct pv_vn_device *devices;
@@ -150,12 +153,23 @@ bool pv_vn_object_get(struct pv_vn_context *ctx, unsigned type, uint64_t id,
 /* Loses the context when the id is taken or the table full. */
 bool pv_vn_object_add(struct pv_vn_context *ctx, const struct pv_gpu_entry *entry);
 bool pv_vn_object_remove(struct pv_vn_context *ctx, uint64_t id, struct pv_gpu_entry *out);
-/* Removes the objects of a pool, which the driver frees with it. */
+/* Removes the objects of the pool with that id, which the driver frees with it. */
 void pv_vn_objects_drop_children(struct pv_vn_context *ctx, uint64_t pool);
 /* Destroys what a guest left behind on a device. */
 void pv_vn_objects_destroy_device(struct pv_vn_context *ctx, struct pv_vn_device *device);
 
 /* ---- Streams: a source of commands with the state that decoding them needs ---- */
+
+/*
+ * The objects that a stream named last, in slots by their ids: commands name the same few over and
+ * over. What was seen in an earlier era may have been removed since.
+ */
+#define PV_VN_RECENT 64u
+
+struct pv_vn_recent {
+    uint64_t era;
+    struct pv_gpu_entry entry;
+};
 
 struct pv_vn_stream {
     struct pv_vn_context *ctx;
@@ -164,12 +178,14 @@ struct pv_vn_stream {
     struct pv_vn_arena arena;
     const struct pv_vn_command *cmd;
     struct pv_gpu_entry self; /* the command's first dispatchable handle */
+    uint64_t pool;            /* the id of the pool that the command named, or 0 */
     uint32_t flags;
     bool nested;   /* inside vkExecuteCommandStreamsMESA */
     uint64_t *ids; /* of the handles in the role parameter of a destroying command */
     size_t id_count, id_room;
     struct pv_gpu_memory *reply; /* the reply stream, or NULL */
     size_t reply_start, reply_size, reply_at;
+    struct pv_vn_recent recent[PV_VN_RECENT];
     uint64_t args[PV_VN_ARGS_MAX / 8];
 };
 
@@ -295,6 +311,12 @@ bool pv_vn_ring_virtqueue_seqno(struct pv_vn_context *ctx, uint64_t id, uint64_t
 /* On a ring: waits until the control stream has said `seqno`. */
 void pv_vn_ring_wait_virtqueue(struct pv_vn_ring *ring, uint64_t seqno);
 void pv_vn_rings_fatal(struct pv_vn_context *ctx);
+/* Tells the guest that its rings are looked after. With ctx->lock held. */
+void pv_vn_rings_alive(struct pv_vn_context *ctx);
+
+/* Has pv_vn_rings_alive() called every `period_ns` or more often. With ctx->lock held. */
+int pv_vn_monitor_start(struct pv_vn_context *ctx, uint64_t period_ns);
+void pv_vn_monitor_stop(struct pv_vn_context *ctx);
 
 /* ---- Timelines: fences behind a queue's work ---- */
 

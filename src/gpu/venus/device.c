@@ -276,31 +276,28 @@ void pv_vn_do_vkDeviceWaitIdle(struct pv_vn_stream *stream, void *args)
 
 /* ---- Pools ---- */
 
-static void strike(struct pv_vn_stream *stream, uint64_t pool)
+/* With what was allocated from it, before the driver frees all that and may reuse the handles. */
+static void destroy_pool(struct pv_vn_stream *stream, void *args)
 {
-    if (pool)
-        pv_vn_objects_drop_children(stream->ctx, pool);
-    for (size_t i = 0; i < stream->id_count; i++)
-        pv_vn_object_remove(stream->ctx, stream->ids[i], NULL);
+    if (stream->pool) {
+        pv_vn_objects_drop_children(stream->ctx, stream->pool);
+        pv_vn_object_remove(stream->ctx, stream->pool, NULL);
+    }
+    pv_vn_stream_call(stream, args);
 }
 
 void pv_vn_do_vkDestroyCommandPool(struct pv_vn_stream *stream, void *args)
 {
-    struct pv_vn_vkDestroyCommandPool *a = args;
-    strike(stream, (uint64_t)a->commandPool);
-    pv_vn_stream_call(stream, args);
+    destroy_pool(stream, args);
 }
 
 void pv_vn_do_vkDestroyDescriptorPool(struct pv_vn_stream *stream, void *args)
 {
-    struct pv_vn_vkDestroyDescriptorPool *a = args;
-    strike(stream, (uint64_t)a->descriptorPool);
-    pv_vn_stream_call(stream, args);
+    destroy_pool(stream, args);
 }
 
 void pv_vn_do_vkResetDescriptorPool(struct pv_vn_stream *stream, void *args)
 {
-    struct pv_vn_vkResetDescriptorPool *a = args;
-    pv_vn_objects_drop_children(stream->ctx, (uint64_t)a->descriptorPool);
+    pv_vn_objects_drop_children(stream->ctx, stream->pool);
     pv_vn_stream_call(stream, args);
 }
