@@ -175,6 +175,7 @@ static int make_files(void **state)
         0xd4000002,        /* hvc #0 */
     };
     static struct files files;
+    strcpy(files.folder, "/tmp/pv-alloc-XXXXXX");
     assert_non_null(mkdtemp(files.folder));
     snprintf(files.kernel, sizeof(files.kernel), "%s/Image", files.folder);
     snprintf(files.disk, sizeof(files.disk), "%s/disk", files.folder);
