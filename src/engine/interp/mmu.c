@@ -334,7 +334,7 @@ void mmu_sync_slow(struct cpu *c)
 
     tlb->stale = false;
     decode_regime(c, &now);
-    if (!memcmp(&now, &then, sizeof(now)))
+    if (memcmp(&now, &then, sizeof(now)) == 0)
         return;
     tlb->regime = now;
     tlb->epoch++;
@@ -348,7 +348,7 @@ void mmu_sync_slow(struct cpu *c)
     then.half[1].base = now.half[1].base;
     then.half[1].bad_base = now.half[1].bad_base;
     then.half[0].disabled = now.half[0].disabled;
-    if (memcmp(&now, &then, sizeof(now))) {
+    if (memcmp(&now, &then, sizeof(now)) != 0) {
         /* Anything but the tables and the ASID changes what entries mean. */
         flush_all(tlb);
         return;

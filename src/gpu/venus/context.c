@@ -120,7 +120,7 @@ int pv_vn_context_queue(struct pv_vn_context *ctx, const void *commands, size_t 
         return pv_error_set(err, ENOMEM, "out of memory");
     *work = (struct pv_vn_work){
         .fence = fence, .timeline = timeline, .is_fence = !commands, .size = size};
-    if (size)
+    if (commands)
         memcpy(work->commands, commands, size);
     pthread_mutex_lock(&ctx->lock);
     while (ctx->work_bytes + size > WORK_BYTES_MAX && !pv_vn_context_gone(ctx))

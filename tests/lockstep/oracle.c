@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The oracle: an ARM64 Linux program, run on hardware or under qemu-aarch64-static, that reads
- * instruction words and writes a hash for each of argv[1] cases of each word (int_case.h).
+ * requests and writes a hash for each of argv[1] cases of each (case.h), the first of them case 0.
  * With a second argument it writes whole states instead.
  *
  * The instruction may use every register, SP too, so nothing of ours survives it in one: around it
  * TPIDR_EL0 keeps X30 (the C library's value is put back), and the state's address is a literal.
  */
-#include "int_case.h"
+#include "case.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -15,12 +15,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-extern const uint8_t int_code[], int_code_end[];
+extern const uint8_t case_code[], case_code_end[];
 __asm__(".pushsection .rodata\n"
         ".balign 16\n"
-        ".globl int_code, int_code_end\n"
-        ".set int_saved, int_code + 0x1000\n" /* the page behind */
-        "int_code:\n"
+        ".globl case_code, case_code_end\n"
+        ".set case_saved, case_code + 0x1000\n" /* the page behind */
+        "case_code:\n"
         "stp x29, x30, [sp, #-160]!\n"
         "stp x19, x20, [sp, #16]\n"
         "stp x21, x22, [sp, #32]\n"
@@ -33,11 +33,11 @@ __asm__(".pushsection .rodata\n"
         "stp d14, d15, [sp, #144]\n"
         "mov x30, x0\n"
         "mrs x0, tpidr_el0\n"
-        "adr x1, int_saved\n"
+        "adr x1, case_saved\n"
         "mov x2, sp\n"
         "stp x0, x2, [x1]\n"
         "str x30, [x1, #16]\n"
-        "add x0, x30, #272\n"
+        "add x0, x30, #288\n"
         ".irp n, 0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30\n"
         "ldr q\\n, [x0, #16*\\n]\n"
         ".endr\n"
@@ -46,6 +46,10 @@ __asm__(".pushsection .rodata\n"
         ".endr\n"
         "ldr x0, [x30, #256]\n"
         "msr nzcv, x0\n"
+        "ldr x0, [x30, #264]\n"
+        "msr fpcr, x0\n"
+        "ldr x0, [x30, #272]\n"
+        "msr fpsr, x0\n"
         "ldr x0, [x30, #248]\n"
         "mov sp, x0\n"
         ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29\n"
@@ -53,20 +57,22 @@ __asm__(".pushsection .rodata\n"
         ".endr\n"
         "ldr x30, [x30, #240]\n"
         "clrex\n"
-        "b int_slot\n"
-        ".org int_code + 0x800\n"
-        "int_slot: nop\n"
-        "b int_next\n"
-        "b int_taken\n"
-        "int_taken:\n"
+        "b case_slot\n"
+        ".org case_code + 0x800\n"
+        "case_slot: nop\n"
+        "b case_next\n"
+        "nop\n"
+        "nop\n"
+        "b case_taken\n"
+        "case_taken:\n"
         "msr tpidr_el0, x30\n"
-        "ldr x30, int_saved + 16\n"
-        "str x30, [x30, #264]\n"
-        "b int_dump\n"
-        "int_next:\n"
+        "ldr x30, case_saved + 16\n"
+        "str x30, [x30, #280]\n"
+        "b case_dump\n"
+        "case_next:\n"
         "msr tpidr_el0, x30\n"
-        "ldr x30, int_saved + 16\n"
-        "int_dump:\n"
+        "ldr x30, case_saved + 16\n"
+        "case_dump:\n"
         ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29\n"
         "str x\\n, [x30, #8*\\n]\n"
         ".endr\n"
@@ -76,14 +82,19 @@ __asm__(".pushsection .rodata\n"
         "str x0, [x30, #248]\n"
         "mrs x0, nzcv\n"
         "str x0, [x30, #256]\n"
-        "add x0, x30, #272\n"
+        "mrs x0, fpcr\n"
+        "str x0, [x30, #264]\n"
+        "mrs x0, fpsr\n"
+        "str x0, [x30, #272]\n"
+        "msr fpcr, xzr\n"
+        "add x0, x30, #288\n"
         ".irp n, 0,2,4,6,8,10,12,14,16,18,20,22,24,26,28,30\n"
         "str q\\n, [x0, #16*\\n]\n"
         ".endr\n"
         ".irp n, 1,3,5,7,9,11,13,15,17,19,21,23,25,27,29,31\n"
         "str q\\n, [x0, #16*\\n]\n"
         ".endr\n"
-        "adr x1, int_saved\n"
+        "adr x1, case_saved\n"
         "ldp x0, x2, [x1]\n"
         "msr tpidr_el0, x0\n"
         "mov sp, x2\n"
@@ -98,46 +109,49 @@ __asm__(".pushsection .rodata\n"
         "ldp d14, d15, [sp, #144]\n"
         "ldp x29, x30, [sp], #160\n"
         "ret\n"
-        "int_code_end:\n"
+        "case_code_end:\n"
         ".popsection\n");
 
 static sigjmp_buf raised;
-static struct int_state state;
+static struct case_state state;
 
 static void on_signal(int signal)
 {
     siglongjmp(raised, signal);
 }
 
-static uint64_t run_case(uint32_t word, uint32_t number)
+static uint64_t run_case(uint32_t word, uint32_t kind, uint32_t number)
 {
-    uint8_t *const memory = (uint8_t *)(uintptr_t)INT_CASE_MEMORY;
-    int_case_make(&state, word, number);
-    int_case_match(&state, word, number);
-    if (int_case_uses_memory(word))
-        memcpy(memory, state.memory, INT_CASE_SIZE);
+    uint8_t *const memory = (uint8_t *)(uintptr_t)CASE_MEMORY;
+    case_make(&state, word, kind, number);
+    if (case_uses_memory(word))
+        memcpy(memory, state.memory, CASE_MEMORY_SIZE);
     if (sigsetjmp(raised, 1) != 0)
         return 0;
-    ((void (*)(struct int_state *))(uintptr_t)INT_CASE_CODE)(&state);
+    ((void (*)(struct case_state *))(uintptr_t)CASE_CODE)(&state);
     state.taken = state.taken != 0;
-    if (int_case_uses_memory(word))
-        memcpy(state.memory, memory, INT_CASE_SIZE);
-    return int_case_hash(&state, word);
+    if (case_uses_memory(word))
+        memcpy(state.memory, memory, CASE_MEMORY_SIZE);
+    return case_hash(&state, word);
 }
 
 static bool prepare(void)
 {
-    static char stack[65536];
-    const stack_t alternate = {.ss_sp = stack, .ss_size = sizeof(stack)};
+    const size_t stack_size = 65536;
+    /* High up, where hardly any case's SP lies: the kernel takes that for being on it already. */
+    void *stack =
+        mmap(NULL, stack_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const stack_t alternate = {.ss_sp = stack, .ss_size = stack_size};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-    void *memory = mmap((void *)(uintptr_t)INT_CASE_MEMORY, INT_CASE_SIZE, PROT_READ | PROT_WRITE,
+    void *memory = mmap((void *)(uintptr_t)CASE_MEMORY, CASE_MEMORY_SIZE, PROT_READ | PROT_WRITE,
                         flags, -1, 0);
-    void *code = mmap((void *)(uintptr_t)INT_CASE_CODE, 8192, PROT_READ | PROT_WRITE | PROT_EXEC,
-                      flags, -1, 0);
-    if (memory == MAP_FAILED || code == MAP_FAILED || sigaltstack(&alternate, NULL) < 0)
+    void *code =
+        mmap((void *)(uintptr_t)CASE_CODE, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, flags, -1, 0);
+    if (memory == MAP_FAILED || code == MAP_FAILED || stack == MAP_FAILED ||
+        sigaltstack(&alternate, NULL) < 0)
         return false;
-    memcpy(code, int_code, (size_t)(int_code_end - int_code));
+    memcpy(code, case_code, (size_t)(case_code_end - case_code));
     sigaction(SIGILL, &action, NULL);
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
@@ -147,16 +161,16 @@ static bool prepare(void)
 int main(int argc, char **argv)
 {
     const uint32_t cases = argc > 1 ? (uint32_t)atoi(argv[1]) : 1;
-    uint32_t *const slot = (uint32_t *)(uintptr_t)INT_CASE_PC;
+    uint32_t *const slot = (uint32_t *)(uintptr_t)CASE_PC;
     if (!prepare()) {
-        perror("int_oracle");
+        perror("oracle");
         return 1;
     }
-    for (uint32_t word; fread(&word, sizeof(word), 1, stdin) == 1;) {
-        *slot = word;
+    for (struct case_request r; fread(&r, sizeof(r), 1, stdin) == 1;) {
+        *slot = r.word;
         __builtin___clear_cache((char *)slot, (char *)(slot + 1));
         for (uint32_t i = 0; i < cases; i++) {
-            const uint64_t hash = run_case(word, i);
+            const uint64_t hash = run_case(r.word, r.kind, i);
             if (argc > 2)
                 fwrite(&state, sizeof(state), 1, stdout);
             else
