@@ -71,22 +71,33 @@ def compare(program, folder, native_env, venus_env, options):
     return same
 
 
+def start_screen():
+    """Xvfb on a display of its own choice, once it takes clients."""
+    read_end, write_end = os.pipe()
+    screen = subprocess.Popen(['Xvfb', '-displayfd', str(write_end), '-screen', '0',
+                               '1024x768x24'], stderr=subprocess.DEVNULL, pass_fds=[write_end])
+    os.close(write_end)
+    with os.fdopen(read_end) as ready:
+        number = ready.readline().strip()
+    if not number:
+        raise SystemExit(f'Xvfb: exit status {screen.wait()}')
+    return screen, f':{number}'
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--build', default='build')
     parser.add_argument('--venus-icd', required=True)
     parser.add_argument('--native-icd', required=True)
     parser.add_argument('--frames', type=int, default=60)
-    parser.add_argument('--display', default=':77')
     parser.add_argument('programs', nargs='*', default=PROGRAMS)
     options = parser.parse_args()
-    native = {'VK_ICD_FILENAMES': options.native_icd, 'DISPLAY': options.display}
+    screen, display = start_screen()
+    native = {'VK_ICD_FILENAMES': options.native_icd, 'DISPLAY': display}
     with tempfile.TemporaryDirectory() as folder:
         socket = os.path.join(folder, 'vtest')
         write_layer(folder, os.path.abspath(os.path.join(options.build,
                                                          'tests/gpu/capture_layer.so')))
-        screen = subprocess.Popen(['Xvfb', options.display, '-screen', '0', '1024x768x24'],
-                                  stderr=subprocess.DEVNULL)
         server = subprocess.Popen([os.path.join(options.build, 'pearvisor'), 'gpu-server',
                                    '--vtest', socket], env={**os.environ, **native})
         try:
