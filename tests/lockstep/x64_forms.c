@@ -57,11 +57,13 @@ static const char *name(struct out *o, unsigned size, struct x64_rm rm)
     char disp[16] = "";
     if (rm.disp)
         snprintf(disp, sizeof(disp), "%d", rm.disp);
-    if (rm.index < 0)
-        snprintf(s, 48, "%s(%s)", disp, reg_name(o, 8, rm.base));
-    else
-        snprintf(s, 48, "%s(%s,%s,%u)", disp, reg_name(o, 8, rm.base),
-                 reg_name(o, 8, (unsigned)rm.index), 1u << rm.scale);
+    /* Copies, because the names are in the same ring as what is written. */
+    char base[16], index[16] = "";
+    snprintf(base, sizeof(base), "%s", reg_name(o, 8, rm.base));
+    if (rm.index >= 0)
+        snprintf(index, sizeof(index), ",%s,%u", reg_name(o, 8, (unsigned)rm.index),
+                 1u << rm.scale);
+    snprintf(s, 48, "%s(%s%s)", disp, base, index);
     return s;
 }
 
