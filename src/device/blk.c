@@ -340,9 +340,6 @@ static const struct pv_virtio_device_ops blk_ops = {
 int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv_address_space *as,
                   struct pv_block *block, const char *serial, struct pv_error **err)
 {
-    struct blk *blk = calloc(1, sizeof(*blk));
-    if (!blk)
-        return pv_error_set(err, ENOMEM, "blk: out of memory");
     uint64_t features = UINT64_C(1) << F_SEG_MAX | UINT64_C(1) << F_BLK_SIZE |
                         UINT64_C(1) << F_FLUSH | UINT64_C(1) << F_TOPOLOGY;
     if (pv_block_read_only(block))
@@ -351,11 +348,11 @@ int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
         features |= UINT64_C(1) << F_WRITE_ZEROES;
     if (pv_block_can_discard(block))
         features |= UINT64_C(1) << F_DISCARD;
-    int ret = pv_virtio_device_init(&blk->base, &blk_ops, loop, as, features, 1, QUEUE_SIZE, err);
-    if (ret < 0) {
-        free(blk);
+    int ret = pv_virtio_device_create(out, sizeof(struct blk), &blk_ops, loop, as, features, 1,
+                                      QUEUE_SIZE, err);
+    if (ret < 0)
         return ret;
-    }
+    struct blk *blk = (struct blk *)*out;
     if (pv_block_size(block) % SECTOR)
         pv_warn(PV_LOG_BLK,
                 "the image's last %u bytes are not a whole sector: the guest does not see them",
@@ -376,6 +373,5 @@ int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
     };
     if (serial)
         memcpy(blk->serial, serial, strnlen(serial, sizeof(blk->serial)));
-    *out = &blk->base;
     return 0;
 }

@@ -146,22 +146,22 @@ int pv_vconsole_create(struct pv_virtio_device **out, struct pv_loop *loop,
                        struct pv_address_space *as, struct pv_chardev *chardev,
                        struct pv_error **err)
 {
-    struct console *console = calloc(1, sizeof(*console));
-    if (!console)
-        return pv_error_set(err, ENOMEM, "console: out of memory");
-    console->chardev = chardev;
-    int ret = pv_event_create(&console->room, loop, tell_room, console, err);
-    if (!ret)
-        ret = pv_virtio_device_init(&console->base, &console_ops, loop, as, UINT64_C(1) << F_SIZE,
-                                    QUEUE_COUNT, QUEUE_SIZE, err);
+    struct pv_virtio_device *dev;
+    int ret = pv_virtio_device_create(&dev, sizeof(struct console), &console_ops, loop, as,
+                                      UINT64_C(1) << F_SIZE, QUEUE_COUNT, QUEUE_SIZE, err);
+    if (ret < 0)
+        return ret;
+    struct console *console = (struct console *)dev;
+    ret = pv_event_create(&console->room, loop, tell_room, console, err);
     if (ret < 0) {
-        pv_event_destroy(console->room);
+        pv_virtio_device_finish(dev);
         free(console);
         return ret;
     }
+    console->chardev = chardev;
     const struct pv_chardev_client client = {
         .receive = receive, .resized = resized, .opaque = console};
     pv_chardev_set_client(chardev, &client);
-    *out = &console->base;
+    *out = dev;
     return 0;
 }

@@ -200,21 +200,16 @@ static const struct pv_virtio_device_ops net_ops = {
 int pv_net_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv_address_space *as,
                   struct pv_netdev *netdev, const uint8_t mac[6], struct pv_error **err)
 {
-    struct net *net = calloc(1, sizeof(*net));
-    if (!net)
-        return pv_error_set(err, ENOMEM, "net: out of memory");
     const uint64_t features =
         UINT64_C(1) << F_MAC | UINT64_C(1) << F_MRG_RXBUF | UINT64_C(1) << F_STATUS;
-    int ret = pv_virtio_device_init(&net->base, &net_ops, loop, as, features, QUEUE_COUNT,
-                                    QUEUE_SIZE, err);
-    if (ret < 0) {
-        free(net);
+    int ret = pv_virtio_device_create(out, sizeof(struct net), &net_ops, loop, as, features,
+                                      QUEUE_COUNT, QUEUE_SIZE, err);
+    if (ret < 0)
         return ret;
-    }
+    struct net *net = (struct net *)*out;
     memcpy(net->config.mac, mac, sizeof(net->config.mac));
     net->config.status = STATUS_LINK_UP;
     net->netdev = netdev;
     netdev->client = (struct pv_netdev_client){.receive = receive, .opaque = net};
-    *out = &net->base;
     return 0;
 }
