@@ -197,6 +197,26 @@ static void mapped_pages_outlive_their_device(void **state)
     assert_int_equal(mock_vulkan_log.instances_destroyed, before.instances_destroyed + 1);
 }
 
+/* A guest that frees memory but keeps the blob of it has not given anything back. */
+static void pages_count_until_their_last_user_is_gone(void **state)
+{
+    struct guest *guest = *state;
+    struct pv_gpu_account account = {.max = 3 * 65536};
+    uint64_t id = MEMORY;
+    guest->ctx->account = &account;
+    for (uint32_t type = MOCK_IMPORTED; type <= MOCK_MAPPED; type++, id++) {
+        struct pv_gpu_memory *pages;
+        allocate(guest, id, type, 2 * 65536);
+        assert_non_null(pages = pv_vn_memory_export(guest->ctx, id, 2 * 65536));
+        free_memory(guest, id++);
+        allocate(guest, id, type, 2 * 65536);
+        assert_null(pv_vn_memory_export(guest->ctx, id, 4096));
+        pv_gpu_memory_unref(pages);
+        assert_int_equal(atomic_load(&account.used), 0);
+    }
+    guest->ctx->account = NULL;
+}
+
 /* ---- Rings ---- */
 
 enum { RING_RESOURCE = 50, RING = 7, HEAD = 0, TAIL = 64, STATUS = 128, BUFFER = 192, ROOM = 4096 };
@@ -308,6 +328,7 @@ int main(void)
         TEST(a_removed_object_is_not_remembered),
         TEST(a_type_without_import_is_mapped_by_the_driver),
         TEST(mapped_pages_outlive_their_device),
+        TEST(pages_count_until_their_last_user_is_gone),
         TEST(a_sleeping_ring_is_woken),
         TEST(a_blocked_ring_is_alive),
         TEST(a_tail_that_runs_away_loses_the_context),
