@@ -197,6 +197,38 @@ static void mapped_pages_outlive_their_device(void **state)
     assert_int_equal(mock_vulkan_log.instances_destroyed, before.instances_destroyed + 1);
 }
 
+static void create_buffer(struct guest *guest, uint64_t id, const void *chain)
+{
+    const VkBufferCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .pNext = chain, .size = 64};
+    const struct pv_vn_vkCreateBuffer args = {
+        .device = (VkDevice)GUEST_DEVICE, .pCreateInfo = &info, .ids_pBuffer = &id};
+    guest_run(&guest->stream, PV_VN_COMMAND_vkCreateBuffer, &args);
+}
+
+/* Mesa's driver says "no handle types" of buffers that nobody else shall see. */
+static void buffers_expect_the_pages_they_will_get(void **state)
+{
+    const VkExternalMemoryHandleTypeFlags host =
+        VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+    VkExternalMemoryBufferCreateInfo external = {
+        .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO};
+    struct guest *guest = *state;
+    struct pv_vn_physical *physical = &guest->ctx->instances->physicals[0];
+    uint64_t id = 500;
+    for (unsigned unified = 0; unified < 2; unified++) {
+        physical->unified = unified;
+        create_buffer(guest, id++, NULL);
+        assert_int_equal(mock_vulkan_log.buffer_handles, unified ? host : 0);
+        external.handleTypes = 0;
+        create_buffer(guest, id++, &external);
+        assert_int_equal(mock_vulkan_log.buffer_handles, unified ? host : 0);
+        external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT;
+        create_buffer(guest, id++, &external);
+        assert_int_equal(mock_vulkan_log.buffer_handles, host);
+    }
+}
+
 /* A guest that frees memory but keeps the blob of it has not given anything back. */
 static void pages_count_until_their_last_user_is_gone(void **state)
 {
@@ -328,6 +360,7 @@ int main(void)
         TEST(a_removed_object_is_not_remembered),
         TEST(a_type_without_import_is_mapped_by_the_driver),
         TEST(mapped_pages_outlive_their_device),
+        TEST(buffers_expect_the_pages_they_will_get),
         TEST(pages_count_until_their_last_user_is_gone),
         TEST(a_sleeping_ring_is_woken),
         TEST(a_blocked_ring_is_alive),
