@@ -17,6 +17,7 @@
 #ifndef PV_ENGINE_JIT_TRANSLATE_H
 #define PV_ENGINE_JIT_TRANSLATE_H
 
+#include "engine/interp/mmu.h"
 #include "engine/jit/flags.h"
 #include "engine/jit/jit.h"
 #include "engine/jit/x64/emit.h"
@@ -138,7 +139,7 @@ struct jit_cold *jit_cold_link(struct jit_translator *t, unsigned at);
 /* RAX = the address `delta` bytes from the page's begin; flags stay. */
 void jit_address_of(struct jit_translator *t, enum x64_reg to, int64_t delta);
 
-/* ---- Memory (a64/ldst.c) ---- */
+/* ---- Memory (a64/memory.c) ---- */
 
 /*
  * RAX, a virtual address, becomes the host address for an access of `size` bytes; what fast paths

@@ -4,6 +4,6 @@
 
 jit_translate_fn *const jit_translators[A64_OP_COUNT] = {
 #define X(name, function) [A64_##name] = function,
-    JIT_BRANCHES(X)
+    JIT_TRANSLATED(X)
 #undef X
 };
