@@ -239,9 +239,16 @@ static int compare(struct count *c)
     struct qcow2 *q = c->q;
     const uint64_t blocks = (c->end + q->block_refcounts - 1) / q->block_refcounts;
     for (uint64_t i = 0; i < PV_MAX(blocks, (uint64_t)q->refcount_table_size); i++) {
-        const bool there = i < q->refcount_table_size && q->refcount_table[i];
-        if (!there && i >= blocks)
+        const uint64_t offset = i < q->refcount_table_size ? q->refcount_table[i] : 0;
+        if (!offset && i >= blocks)
             continue;
+        /* No two entries share a block: that bounds the work by the file's size. */
+        if (offset && ((offset & (q->cluster_size - 1)) ||
+                       offset >> q->cluster_bits >= c->clusters ||
+                       c->refs[offset >> q->cluster_bits] != 1)) {
+            c->result->errors++;
+            continue;
+        }
         int ret = compare_block(c, i);
         if (ret < 0)
             return ret;
