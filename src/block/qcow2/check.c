@@ -220,13 +220,14 @@ static void count_refcounts(struct count *c)
 static int compare_block(struct count *c, uint64_t index)
 {
     struct qcow2 *q = c->q;
-    for (uint64_t i = 0; i < q->block_refcounts; i++) {
+    void *block;
+    int ret = qcow2_refcount_block(q, index, &block);
+    if (ret < 0)
+        return ret;
+    for (uint32_t i = 0; i < q->block_refcounts; i++) {
         const uint64_t cluster = index * q->block_refcounts + i;
         const uint64_t refs = cluster < c->clusters ? c->refs[cluster] : 0;
-        uint64_t refcount;
-        int ret = qcow2_refcount_get(q, cluster, &refcount);
-        if (ret < 0)
-            return ret;
+        const uint64_t refcount = block ? qcow2_refcount_at(q, block, i) : 0;
         c->result->clusters += refs > 0;
         c->result->leaks += refcount > refs;
         c->result->errors += refcount < refs;
@@ -243,9 +244,9 @@ static int compare(struct count *c)
         if (!offset && i >= blocks)
             continue;
         /* No two entries share a block: that bounds the work by the file's size. */
-        if (offset && ((offset & (q->cluster_size - 1)) ||
-                       offset >> q->cluster_bits >= c->clusters ||
-                       c->refs[offset >> q->cluster_bits] != 1)) {
+        if (offset &&
+            ((offset & (q->cluster_size - 1)) || offset >> q->cluster_bits >= c->clusters ||
+             c->refs[offset >> q->cluster_bits] != 1)) {
             c->result->errors++;
             continue;
         }
