@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "block/block.h"
+#include "device/balloon.h"
 #include "device/blk.h"
-#include "device/console.h"
 #include "device/net.h"
 #include "device/rng.h"
 #include "engine/engine.h"
@@ -22,10 +22,14 @@
 #include "virtio/virtio.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/devices.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
+
+/* Disks and networks have a queue (pair) for each vCPU, up to so many. */
+#define MAX_QUEUES 16u
 
 struct pv_vm {
     struct pv_vm_events events;
@@ -34,7 +38,9 @@ struct pv_vm {
     struct pv_chardev *console;
     struct pv_chardev *silence; /* what the UART is connected to beside a virtio console */
     struct pv_machine *machine;
+    struct pv_vm_devices *devices;
     enum pv_config_transport transport;
+    bool packed_rings;
     bool ended;
     atomic_bool killed;
     char *fatal;
@@ -103,8 +109,10 @@ static int create_console(struct pv_vm *vm, const struct pv_config *config, stru
 }
 
 /* Plugs a device into the VM's transport; it is gone when that fails. */
-static int plug(struct pv_vm *vm, struct pv_virtio_device *device, struct pv_error **err)
+static int plug(void *opaque, struct pv_virtio_device *device, struct pv_error **err)
 {
+    struct pv_vm *vm = opaque;
+    pv_virtio_offer_packed(device, vm->packed_rings);
     int ret = vm->transport == PV_TRANSPORT_PCI
                   ? pv_virtio_pci_create(device, pv_machine_pci(vm->machine), -1, err)
                   : pv_virtio_mmio_create(device, pv_machine_virtio_mmio(vm->machine), -1, err);
@@ -113,16 +121,18 @@ static int plug(struct pv_vm *vm, struct pv_virtio_device *device, struct pv_err
     return ret;
 }
 
-static int add_disk(struct pv_vm *vm, const struct pv_config_disk *disk, struct pv_error **err)
+static int add_disk(struct pv_vm *vm, const struct pv_config_disk *disk, unsigned queues,
+                    struct pv_error **err)
 {
     const struct pv_block_options options = {.read_only = disk->read_only};
+    const struct pv_blk_options blk = {.queues = queues};
     struct pv_virtio_device *device;
     struct pv_block *block;
     int ret = pv_block_open(&block, vm->loop, disk->path, &options, err);
 
     if (ret < 0)
         return ret;
-    ret = pv_blk_create(&device, vm->loop, vm->as, block, NULL, err);
+    ret = pv_blk_create(&device, vm->loop, vm->as, block, &blk, err);
     if (ret < 0) {
         pv_block_close(block);
         return ret;
@@ -131,7 +141,7 @@ static int add_disk(struct pv_vm *vm, const struct pv_config_disk *disk, struct 
 }
 
 static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned index,
-                   struct pv_error **err)
+                   unsigned queues, struct pv_error **err)
 {
     /* QEMU's prefix, locally administered; addresses matter only within one NAT. */
     const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, (uint8_t)(0x56 + index)};
@@ -143,7 +153,7 @@ static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned i
 
     if (ret < 0)
         return ret;
-    ret = pv_net_create(&device, vm->loop, vm->as, netdev, mac, err);
+    ret = pv_net_create(&device, vm->loop, vm->as, netdev, mac, queues, err);
     if (ret < 0) {
         pv_netdev_destroy(netdev);
         return ret;
@@ -151,28 +161,36 @@ static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned i
     return plug(vm, device, err);
 }
 
+static void port_ready(void *opaque, const char *name, const char *path)
+{
+    struct pv_vm *vm = opaque;
+    if (vm->events.port_ready)
+        vm->events.port_ready(vm->events.opaque, name, path);
+}
+
 static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
-    struct pv_virtio_device *rng, *console;
+    const unsigned queues = PV_MIN(config->cpus, MAX_QUEUES);
+    const struct pv_vm_sockets sockets = {vm->loop, vm->as, vm->console, plug, port_ready, vm};
+    struct pv_virtio_device *rng;
     int ret = 0;
 
     for (unsigned i = 0; i < config->net_count && ret >= 0; i++) {
-        ret = add_net(vm, &config->nets[i], i, err);
+        ret = add_net(vm, &config->nets[i], i, queues, err);
         if (ret < 0)
             return pv_error_prefix(err, "net %u", i);
     }
     for (unsigned i = 0; i < config->disk_count && ret >= 0; i++) {
-        ret = add_disk(vm, &config->disks[i], err);
+        if (config->disks[i].bus != PV_DISK_VIRTIO)
+            continue;
+        ret = add_disk(vm, &config->disks[i], queues, err);
         if (ret < 0)
             return pv_error_prefix(err, "disk %u", i);
     }
     ret = pv_rng_create(&rng, vm->loop, vm->as, err);
     if (ret >= 0)
         ret = plug(vm, rng, err);
-    if (ret < 0 || !config->console_virtio)
-        return ret;
-    ret = pv_vconsole_create(&console, vm->loop, vm->as, vm->console, err);
-    return ret < 0 ? ret : plug(vm, console, err);
+    return ret < 0 ? ret : pv_vm_devices_create(&vm->devices, &sockets, config, queues, err);
 }
 
 /* ---- Life ---- */
@@ -225,6 +243,7 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     if (events)
         vm->events = *events;
     vm->transport = config->transport;
+    vm->packed_rings = config->packed_rings;
     int ret = create_parts(vm, config, err);
     if (ret < 0) {
         pv_vm_destroy(vm);
@@ -256,6 +275,14 @@ void pv_vm_power_button(struct pv_vm *vm)
     pv_machine_power_button(vm->machine);
 }
 
+bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes)
+{
+    struct pv_virtio_device *balloon = pv_vm_devices_balloon(vm->devices);
+    if (balloon)
+        pv_balloon_set_target(balloon, bytes);
+    return balloon;
+}
+
 void pv_vm_kill(struct pv_vm *vm)
 {
     atomic_store(&vm->killed, true);
@@ -272,6 +299,7 @@ void pv_vm_destroy(struct pv_vm *vm)
     if (!vm)
         return;
     pv_machine_destroy(vm->machine);
+    pv_vm_devices_destroy(vm->devices);
     pv_chardev_destroy(vm->console);
     pv_chardev_destroy(vm->silence);
     pv_as_destroy(vm->as);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Advanced SIMD integer and crypto instructions on registers, against answers recorded from QEMU
- * (tests/lockstep/simd.py --golden), and properties that a hash does not name when they break.
+ * (tests/lockstep/lockstep.py --golden), and properties that a hash does not name when they break.
  */
-#include "../lockstep/simd_case.h"
+#include "../lockstep/case.h"
 #include "engine/interp/handlers.h"
 
 #include <setjmp.h>
@@ -34,16 +34,17 @@ static void execute(uint32_t word)
 static void matches_recorded_answers(void **state)
 {
     for (size_t i = 0; i < PV_ARRAY_SIZE(goldens); i++) {
-        struct simd_state s;
-        simd_case_make(&s, goldens[i].word, 0);
+        struct case_state s;
+        case_make(&s, goldens[i].word, CASE_LANES, 0);
         memcpy(cpu.v, s.v, sizeof(s.v));
         memcpy(cpu.x, s.x, sizeof(s.x));
-        cpu.fpsr = 0;
+        cpu.fpcr = (uint32_t)s.fpcr;
+        cpu.fpsr = (uint32_t)s.fpsr;
         execute(goldens[i].word);
         memcpy(s.v, cpu.v, sizeof(s.v));
         memcpy(s.x, cpu.x, sizeof(s.x));
         s.fpsr = cpu.fpsr;
-        if (simd_case_hash(&s) != goldens[i].hash)
+        if (case_hash(&s, goldens[i].word) != goldens[i].hash)
             fail_msg("%s %08x differs", goldens[i].name, goldens[i].word);
     }
 }
