@@ -21,7 +21,7 @@ from pvimage.ext4 import Node  # noqa: E402
 from pvimage.normalise import normalise  # noqa: E402
 
 EPOCH = 1_700_000_000
-SIZE = 16 << 20
+SIZE = 8 << 20
 BLOCK = 1024  # what mke2fs chooses for a disk this small
 # attr(5), capabilities(7): CAP_NET_RAW, permitted and effective, as setcap(8) stores it.
 CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
@@ -175,7 +175,7 @@ class Reading(Disk):
         used = [at for at in range(1024, len(good)) if good[at]]
         dice = random.Random(1)
         refused = 0
-        for _ in range(150):
+        for _ in range(50):
             data = bytearray(good)
             for at in dice.sample(used, 40) + [1024 + dice.randrange(256)]:
                 data[at] = dice.randrange(256)
@@ -186,7 +186,7 @@ class Reading(Disk):
                         node.body()
             except BuildError:
                 refused += 1
-        self.assertGreater(refused, 10)
+        self.assertGreater(refused, 5)
 
 
 class Normalising(unittest.TestCase):

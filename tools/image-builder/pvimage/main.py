@@ -134,6 +134,7 @@ def interrupt(number, frame):
 
 def main(argv):
     args = parser().parse_args(argv)
+    os.umask(0o022)  # the modes of what goes into images do not depend on who builds them
     signal.signal(signal.SIGTERM, interrupt)  # cleans up as after Ctrl-C
     say = build.Progress()
     try:
