@@ -3,7 +3,7 @@
 
 BUILD ?= build
 
-.PHONY: all demo check test lint format tidy bench deps clean help
+.PHONY: all demo check test lint format bench deps clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -26,7 +26,6 @@ test: all ## the tests of the ordinary build only
 
 lint: all ## layering, format and clang-tidy
 	@meson test -C $(BUILD) --suite lint --print-errorlogs
-	@tests/lint/tidy.sh $(BUILD)
 
 format: ## rewrite the C files as clang-format has them
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -8,7 +8,7 @@
 set -eu
 build=$1 driver=$2 folder=$3
 mkdir -p "$folder/lib"
-cp "$build/pearvisor" "$build/tests/gpu/vk_client" "$folder/"
+cp "$build/pearvisor" "$build/tests/gpu/vk_client" "$build/tests/gpu/wire_bench" "$folder/"
 cp "$(dirname "$0")/compare.py" "$folder/"
 cp -L "$driver" "$folder/lib/libvulkan_virtio.so"
 loader=$(ldconfig -p | sed -n 's/.*libvulkan\.so\.1 .*=> //p' | head -n 1)
@@ -28,6 +28,7 @@ cp vk_client tests/gpu/
 echo "{\"file_format_version\": \"1.0.0\", \"ICD\": {\"library_path\":
   \"$PWD/lib/libvulkan_virtio.so\", \"api_version\": \"1.3.0\"}}" > venus.json
 VK_ICD_FILENAMES=$1 ./pearvisor gpu-info
+./wire_bench
 exec ./compare.py --build . --native-icd "$1" --venus-icd venus.json --runs "${2:-2}"
 GO
 chmod +x "$folder/go"

@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The analyzer's view of them, for callers. */
+#undef pv_error_set
+#undef pv_error_errno
+#undef pv_error_prefix
+
 struct pv_error {
     int code;
     char *message; /* NULL when there was no memory for it */

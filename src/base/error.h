@@ -38,6 +38,19 @@ int pv_error_code(const struct pv_error *err);
 /* Frees *err and sets it to NULL. Accepts NULL and a pointer to NULL. */
 void pv_error_free(struct pv_error **err);
 
+/* That these return negative values is what the static analyzer cannot see. */
+#ifdef __clang_analyzer__
+#define PV_ERROR_NEGATIVE(call)                                                                    \
+    __extension__({                                                                                \
+        int ret_ = call;                                                                           \
+        __builtin_assume(ret_ < 0);                                                                \
+        ret_;                                                                                      \
+    })
+#define pv_error_set(...)    PV_ERROR_NEGATIVE(pv_error_set(__VA_ARGS__))
+#define pv_error_errno(...)  PV_ERROR_NEGATIVE(pv_error_errno(__VA_ARGS__))
+#define pv_error_prefix(...) PV_ERROR_NEGATIVE(pv_error_prefix(__VA_ARGS__))
+#endif
+
 #define PV_CLEANUP_ERROR __attribute__((cleanup(pv_error_free)))
 
 #endif

@@ -28,6 +28,7 @@ enum {
     OPTION_NET,
     OPTION_CONSOLE,
     OPTION_TRANSPORT,
+    OPTION_VIRTIO,
 };
 
 static const struct option run_options[] = {
@@ -41,6 +42,7 @@ static const struct option run_options[] = {
     {"net", required_argument, NULL, OPTION_NET},
     {"console", required_argument, NULL, OPTION_CONSOLE},
     {"transport", required_argument, NULL, OPTION_TRANSPORT},
+    {"virtio", required_argument, NULL, OPTION_VIRTIO},
     CLI_HELP_OPTION,
     {0},
 };
@@ -93,6 +95,7 @@ static int parse_option(struct request *request, int option, char *value, struct
         break;
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
+    case OPTION_VIRTIO: ret = cli_parse_virtio(value, config, err); break;
     }
     return ret;
 }
@@ -241,7 +244,9 @@ const struct cli_command cli_run = {
             "                      where the guest's console goes (default stdio); with virtio it\n"
             "                      is the guest's hvc0 instead of its UART, ttyAMA0\n"
             "  --transport pci|mmio\n"
-            "                      how virtio devices are attached (default pci)\n\n"
+            "                      how virtio devices are attached (default pci)\n"
+            "  --virtio packed=on|off\n"
+            "                      whether virtio devices offer packed rings (default off)\n\n"
             "Ctrl-] q leaves: the guest is asked to power off, and ended when asked again. So do\n"
             "SIGTERM and SIGINT. Ctrl-] Ctrl-] sends one Ctrl-] to the guest.\n\n"
             "Exit status: 0 after the guest powered off, 1 on failure, 2 for wrong usage.\n",

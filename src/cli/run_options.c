@@ -115,3 +115,12 @@ int cli_parse_console(char *text, struct pv_config *config, struct pv_error **er
     }
     return 0;
 }
+
+int cli_parse_virtio(const char *text, struct pv_config *config, struct pv_error **err)
+{
+    bool on = !strcmp(text, "packed=on");
+    if (!on && strcmp(text, "packed=off") != 0)
+        return pv_error_set(err, EINVAL, "--virtio '%s': use packed=on or packed=off", text);
+    config->packed_rings = on;
+    return 0;
+}

@@ -14,6 +14,7 @@ struct pv_error;
 int cli_parse_disk(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_net(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_console(char *text, struct pv_config *config, struct pv_error **err);
+int cli_parse_virtio(const char *text, struct pv_config *config, struct pv_error **err);
 
 /*
  * tcp:[HOSTADDR:]HOSTPORT:GUESTPORT or udp:..., as `--net user,forward=` has it. HOSTADDR is an

@@ -23,6 +23,7 @@
 #define F_BLK_SIZE     6u
 #define F_FLUSH        9u
 #define F_TOPOLOGY     10u
+#define F_MQ           12u
 #define F_DISCARD      13u
 #define F_WRITE_ZEROES 14u
 
@@ -98,6 +99,7 @@ struct request {
     struct pv_block_request base;
     struct request *next, **link;
     struct blk *blk;
+    struct pv_virtq *queue;
     struct pv_virtq_chain chain;
     bool stale;
     struct iovec iov[]; /* the data, without header and status */
@@ -111,16 +113,11 @@ static void config_read(struct pv_virtio_device *dev, size_t offset, void *buf, 
 
 /* ---- Ends of requests ---- */
 
-static struct pv_virtq *queue_of(struct blk *blk)
-{
-    return pv_virtio_queue(&blk->base, 0);
-}
-
 /* The status is the last byte of the writable part, however that is cut up. */
-static void answer(struct blk *blk, struct pv_virtq_chain *chain, uint8_t status)
+static void answer(struct pv_virtq *queue, struct pv_virtq_chain *chain, uint8_t status)
 {
     pv_virtq_write(chain, chain->in_bytes - 1, &status, 1);
-    pv_virtq_push(queue_of(blk), chain, chain->in_bytes);
+    pv_virtq_push(queue, chain, chain->in_bytes);
 }
 
 static void request_free(struct request *request)
@@ -155,8 +152,8 @@ static void request_done(struct pv_block_request *base, int result)
                 pv_debug(PV_LOG_BLK, "operation %d at %llu, %llu bytes: %s", (int)base->op,
                          (unsigned long long)base->offset, (unsigned long long)base->length,
                          strerror(-result));
-            answer(blk, &request->chain, status_of(result));
-            pv_virtq_notify(queue_of(blk));
+            answer(request->queue, &request->chain, status_of(result));
+            pv_virtq_notify(request->queue);
         }
         request_free(request);
     }
@@ -165,44 +162,28 @@ static void request_done(struct pv_block_request *base, int result)
 
 /* ---- Beginnings ---- */
 
-/* Copies `len` bytes' worth of iovecs, from `offset` on; returns how many. */
-static unsigned slice(struct iovec *to, const struct iovec *from, unsigned count, size_t offset,
-                      size_t len)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < count && len; i++) {
-        if (offset >= from[i].iov_len) {
-            offset -= from[i].iov_len;
-            continue;
-        }
-        size_t part = PV_MIN(len, from[i].iov_len - offset);
-        to[n++] = (struct iovec){.iov_base = (char *)from[i].iov_base + offset, .iov_len = part};
-        offset = 0;
-        len -= part;
-    }
-    return n;
-}
-
 /* Takes over the chain. */
-static void submit(struct blk *blk, struct pv_virtq_chain *chain, struct pv_block_request start)
+static void submit(struct blk *blk, struct pv_virtq *queue, struct pv_virtq_chain *chain,
+                   struct pv_block_request start)
 {
     bool out = start.op == PV_BLOCK_WRITE, in = start.op == PV_BLOCK_READ;
     unsigned count = out ? chain->out_count : in ? chain->in_count : 0;
     struct request *request = calloc(1, sizeof(*request) + count * sizeof(struct iovec));
     if (!request) {
-        answer(blk, chain, S_IOERR);
+        answer(queue, chain, S_IOERR);
         return;
     }
     request->base = start;
     request->base.done = request_done;
     request->base.iov = request->iov;
     if (out)
-        request->base.iov_count =
-            slice(request->iov, chain->iov, count, sizeof(struct blk_header), start.length);
+        request->base.iov_count = pv_virtq_slice(request->iov, count, chain->iov, count,
+                                                 sizeof(struct blk_header), start.length);
     else if (in)
-        request->base.iov_count =
-            slice(request->iov, chain->iov + chain->out_count, count, 0, start.length);
+        request->base.iov_count = pv_virtq_slice(request->iov, count, chain->iov + chain->out_count,
+                                                 count, 0, start.length);
     request->blk = blk;
+    request->queue = queue;
     request->chain = *chain;
     request->next = blk->requests;
     request->link = &blk->requests;
@@ -212,7 +193,8 @@ static void submit(struct blk *blk, struct pv_virtq_chain *chain, struct pv_bloc
     pv_block_submit(blk->block, &request->base);
 }
 
-static void transfer(struct blk *blk, struct pv_virtq_chain *chain, const struct blk_header *header)
+static void transfer(struct blk *blk, struct pv_virtq *queue, struct pv_virtq_chain *chain,
+                     const struct blk_header *header)
 {
     bool out = header->type == T_OUT;
     struct pv_block_request start = {.op = out ? PV_BLOCK_WRITE : PV_BLOCK_READ};
@@ -220,31 +202,32 @@ static void transfer(struct blk *blk, struct pv_virtq_chain *chain, const struct
     if (!pv_mul_ok(header->sector, SECTOR, &start.offset) || start.length % SECTOR ||
         start.length > MAX_TRANSFER ||
         !pv_range_ok(header->sector, start.length / SECTOR, blk->config.capacity))
-        answer(blk, chain, S_IOERR);
+        answer(queue, chain, S_IOERR);
     else
-        submit(blk, chain, start);
+        submit(blk, queue, chain, start);
 }
 
 /* Discard and write zeroes, of one range. */
-static void clear(struct blk *blk, struct pv_virtq_chain *chain, const struct blk_header *header)
+static void clear(struct blk *blk, struct pv_virtq *queue, struct pv_virtq_chain *chain,
+                  const struct blk_header *header)
 {
     bool discard = header->type == T_DISCARD;
     struct blk_range range;
     if (chain->out_bytes != sizeof(*header) + sizeof(range)) {
-        answer(blk, chain, S_UNSUPP);
+        answer(queue, chain, S_UNSUPP);
         return;
     }
     pv_virtq_read(chain, sizeof(*header), &range, sizeof(range));
     if (range.flags & ~(discard ? 0 : RANGE_F_UNMAP)) {
-        answer(blk, chain, S_UNSUPP);
+        answer(queue, chain, S_UNSUPP);
         return;
     }
     if (range.count > MAX_RANGE_SECTORS ||
         !pv_range_ok(range.sector, range.count, blk->config.capacity)) {
-        answer(blk, chain, S_IOERR);
+        answer(queue, chain, S_IOERR);
         return;
     }
-    submit(blk, chain,
+    submit(blk, queue, chain,
            (struct pv_block_request){
                .op = discard ? PV_BLOCK_DISCARD : PV_BLOCK_ZERO,
                .unmap = range.flags & RANGE_F_UNMAP,
@@ -254,7 +237,7 @@ static void clear(struct blk *blk, struct pv_virtq_chain *chain, const struct bl
 }
 
 /* Takes over the chain. */
-static void handle(struct blk *blk, struct pv_virtq_chain *chain)
+static void handle(struct blk *blk, struct pv_virtq *queue, struct pv_virtq_chain *chain)
 {
     struct blk_header header;
     if (pv_virtq_read(chain, 0, &header, sizeof(header)) < sizeof(header) || !chain->in_bytes) {
@@ -267,24 +250,24 @@ static void handle(struct blk *blk, struct pv_virtq_chain *chain)
     switch (header.type) {
     case T_OUT:
         if (read_only) {
-            answer(blk, chain, S_IOERR);
+            answer(queue, chain, S_IOERR);
             break;
         }
         /* fall through */
-    case T_IN: transfer(blk, chain, &header); break;
-    case T_FLUSH: submit(blk, chain, (struct pv_block_request){.op = PV_BLOCK_FLUSH}); break;
+    case T_IN: transfer(blk, queue, chain, &header); break;
+    case T_FLUSH: submit(blk, queue, chain, (struct pv_block_request){.op = PV_BLOCK_FLUSH}); break;
     case T_GET_ID:
         pv_virtq_write(chain, 0, blk->serial, PV_MIN(sizeof(blk->serial), chain->in_bytes - 1));
-        answer(blk, chain, S_OK);
+        answer(queue, chain, S_OK);
         break;
     case T_DISCARD:
     case T_WRITE_ZEROES:
         if (read_only)
-            answer(blk, chain, S_IOERR);
+            answer(queue, chain, S_IOERR);
         else
-            clear(blk, chain, &header);
+            clear(blk, queue, chain, &header);
         break;
-    default: answer(blk, chain, S_UNSUPP); break;
+    default: answer(queue, chain, S_UNSUPP); break;
     }
 }
 
@@ -295,7 +278,7 @@ static void queue_ready(struct pv_virtio_device *dev, unsigned index)
     struct pv_virtq_chain chain;
     unsigned budget = PV_VIRTQ_BUDGET;
     while (budget && pv_virtq_pop(queue, &chain) == 1) {
-        handle(blk, &chain);
+        handle(blk, queue, &chain);
         budget--;
     }
     pv_virtq_notify(queue);
@@ -305,14 +288,26 @@ static void queue_ready(struct pv_virtio_device *dev, unsigned index)
 
 /* ---- Life ---- */
 
-static void reset(struct pv_virtio_device *dev)
+/* Forgets the requests of one queue, or of all. */
+static void forget(struct blk *blk, const struct pv_virtq *queue)
 {
-    struct blk *blk = (struct blk *)dev;
     pv_block_drain(blk->block);
     for (struct request *request = blk->requests; request; request = request->next) {
+        if (queue && request->queue != queue)
+            continue;
         request->stale = true;
         pv_virtq_chain_finish(&request->chain);
     }
+}
+
+static void reset(struct pv_virtio_device *dev)
+{
+    forget((struct blk *)dev, NULL);
+}
+
+static void queue_reset(struct pv_virtio_device *dev, unsigned index)
+{
+    forget((struct blk *)dev, pv_virtio_queue(dev, index));
 }
 
 static void destroy(struct pv_virtio_device *dev)
@@ -333,25 +328,32 @@ static const struct pv_virtio_device_ops blk_ops = {
     .config_size = offsetof(struct blk_config, unused1) + sizeof(((struct blk_config *)0)->unused1),
     .config_read = config_read,
     .reset = reset,
+    .queue_reset = queue_reset,
     .queue_ready = queue_ready,
     .destroy = destroy,
 };
 
 int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv_address_space *as,
-                  struct pv_block *block, const char *serial, struct pv_error **err)
+                  struct pv_block *block, const struct pv_blk_options *options,
+                  struct pv_error **err)
 {
+    unsigned queues = options && options->queues ? options->queues : 1;
+    const char *serial = options ? options->serial : NULL;
     struct blk *blk = calloc(1, sizeof(*blk));
     if (!blk)
         return pv_error_set(err, ENOMEM, "blk: out of memory");
     uint64_t features = UINT64_C(1) << F_SEG_MAX | UINT64_C(1) << F_BLK_SIZE |
                         UINT64_C(1) << F_FLUSH | UINT64_C(1) << F_TOPOLOGY;
+    if (queues > 1)
+        features |= UINT64_C(1) << F_MQ;
     if (pv_block_read_only(block))
         features |= UINT64_C(1) << F_RO;
     else
         features |= UINT64_C(1) << F_WRITE_ZEROES;
     if (pv_block_can_discard(block))
         features |= UINT64_C(1) << F_DISCARD;
-    int ret = pv_virtio_device_init(&blk->base, &blk_ops, loop, as, features, 1, QUEUE_SIZE, err);
+    int ret =
+        pv_virtio_device_init(&blk->base, &blk_ops, loop, as, features, queues, QUEUE_SIZE, err);
     if (ret < 0) {
         free(blk);
         return ret;
@@ -367,6 +369,7 @@ int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
         .blk_size = SECTOR,
         .physical_block_exp = 3, /* 4 KiB, as nearly every host's file system has it */
         .min_io_size = 8,
+        .num_queues = (uint16_t)queues,
         .max_discard_sectors = MAX_RANGE_SECTORS,
         .max_discard_seg = 1,
         .discard_sector_alignment = 8,

@@ -9,11 +9,14 @@ struct pv_error;
 struct pv_loop;
 struct pv_virtio_device;
 
-/*
- * `block` was opened on the same loop; the device owns it on success. `serial` is what the guest
- * sees under /dev/disk/by-id, cut to 20 bytes; NULL or "" for none.
- */
+struct pv_blk_options {
+    const char *serial; /* what the guest sees under /dev/disk/by-id, cut to 20 bytes; or NULL */
+    unsigned queues;    /* request queues, one for each vCPU at best; 0 means 1 */
+};
+
+/* `block` was opened on the same loop; the device owns it on success. `options` may be NULL. */
 int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv_address_space *as,
-                  struct pv_block *block, const char *serial, struct pv_error **err);
+                  struct pv_block *block, const struct pv_blk_options *options,
+                  struct pv_error **err);
 
 #endif

@@ -14,13 +14,17 @@
 
 struct pv_gpu_memory {
     atomic_uint refs;
-    struct pv_mapping mapping;
+    struct pv_mapping mapping; /* with a `release`: data and size only */
     uint32_t map_info;
+    void (*release)(struct pv_gpu_memory *memory); /* frees what pv_gpu_memory_wrap took, and it */
 };
 
 /* Zeroed pages of at least `size` bytes, with one reference. */
 int pv_gpu_memory_create(struct pv_gpu_memory **out, uint64_t size, uint32_t map_info,
                          struct pv_error **err);
+/* Pages that someone else has made, page-aligned, until `release`; with one reference. */
+void pv_gpu_memory_wrap(struct pv_gpu_memory *memory, void *data, uint64_t size, uint32_t map_info,
+                        void (*release)(struct pv_gpu_memory *memory));
 struct pv_gpu_memory *pv_gpu_memory_ref(struct pv_gpu_memory *memory);
 void pv_gpu_memory_unref(struct pv_gpu_memory *memory); /* NULL is fine */
 

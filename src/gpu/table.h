@@ -13,8 +13,9 @@
 struct pv_gpu_entry {
     uint64_t id; /* never 0 */
     uint64_t handle;
-    uint64_t parent; /* what its type says: the pool it goes with, or 0 */
-    void *owner;     /* what its type says */
+    uint64_t parent;         /* what its type says: the id of the pool it goes with, or 0 */
+    uint64_t next, previous; /* ids of its neighbours in a list, for those who keep one */
+    void *owner;             /* what its type says */
     uint16_t type;
     bool dead; /* its creation failed: the guest may name it, to no effect */
 };

@@ -3,13 +3,10 @@
 #include "base/error.h"
 #include "base/util.h"
 #include "host/chardev_impl.h"
+#include "host/unix_socket.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 #define OUTPUT_MAX ((size_t)64 << 10)
 
@@ -17,8 +14,7 @@ struct unix_chardev {
     struct pv_chardev base;
     struct pv_watch *accept_watch;
     int listener, client;
-    struct sockaddr_un address;
-    bool bound;
+    char *path; /* of the listener, once it is there */
 };
 
 static void drop_client(struct pv_chardev *chardev)
@@ -38,8 +34,9 @@ static void finish(struct pv_chardev *chardev)
         close(sock->client);
     if (sock->listener >= 0)
         close(sock->listener);
-    if (sock->bound)
-        unlink(sock->address.sun_path);
+    if (sock->path)
+        unlink(sock->path);
+    free(sock->path);
 }
 
 static const struct pv_chardev_ops unix_ops = {.finish = finish, .hangup = drop_client};
@@ -47,53 +44,26 @@ static const struct pv_chardev_ops unix_ops = {.finish = finish, .hangup = drop_
 static void on_connect(void *opaque, int fd, unsigned events)
 {
     struct unix_chardev *sock = opaque;
-    sock->client = accept(fd, NULL, NULL);
+    sock->client = pv_unix_accept(fd);
     if (sock->client < 0)
         return;
-    fcntl(sock->client, F_SETFD, FD_CLOEXEC);
-    fcntl(sock->client, F_SETFL, O_NONBLOCK);
     /* The next client waits in the backlog until this one is gone. */
     pv_watch_update(sock->accept_watch, 0);
     if (pv_chardev_connect(&sock->base, sock->client, sock->client, NULL) < 0)
         drop_client(&sock->base);
 }
 
-/* A socket file that nobody listens on is left over from a process that died: it may go. */
-static bool is_stale(const struct sockaddr_un *address)
-{
-    struct stat st;
-    if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return false;
-    PV_CLEANUP_FD int probe = socket(AF_UNIX, SOCK_STREAM, 0);
-    return probe >= 0 && connect(probe, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
-           errno == ECONNREFUSED;
-}
-
 static int listen_at(struct unix_chardev *sock, const char *path, struct pv_error **err)
 {
-    sock->address.sun_family = AF_UNIX;
-    if (!*path || strlen(path) >= sizeof(sock->address.sun_path))
-        return pv_error_set(err, ENAMETOOLONG,
-                            "console socket '%s': a path of 1 to %zu bytes is needed", path,
-                            sizeof(sock->address.sun_path) - 1);
-    memcpy(sock->address.sun_path, path, strlen(path) + 1);
-    sock->listener = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (sock->listener < 0)
-        return pv_error_errno(err, errno, "console socket");
-    fcntl(sock->listener, F_SETFD, FD_CLOEXEC);
-    fcntl(sock->listener, F_SETFL, O_NONBLOCK);
-    const struct sockaddr *address = (const struct sockaddr *)&sock->address;
-    int ret = bind(sock->listener, address, sizeof(sock->address));
-    if (ret < 0 && errno == EADDRINUSE && is_stale(&sock->address)) {
-        unlink(path);
-        ret = bind(sock->listener, address, sizeof(sock->address));
-    }
-    if (ret < 0)
-        return pv_error_errno(err, errno, "console socket '%s'", path);
-    sock->bound = true;
     /* Whoever may connect is root on the guest's console. */
-    if (chmod(path, 0600) < 0 || listen(sock->listener, 4) < 0)
-        return pv_error_errno(err, errno, "console socket '%s'", path);
+    int ret = pv_unix_listen(path, "console socket", &sock->listener, err);
+    if (ret < 0)
+        return ret;
+    sock->path = strdup(path);
+    if (!sock->path) {
+        unlink(path);
+        return pv_error_set(err, ENOMEM, "console: out of memory");
+    }
     return pv_watch_create(&sock->accept_watch, sock->base.loop, sock->listener, PV_LOOP_READ,
                            on_connect, sock, err);
 }

@@ -48,13 +48,13 @@ void gic_route(struct pv_gic *gic, uint32_t intid)
 {
     uint64_t router = gic->router[intid - PV_INTID_SPI];
     bool group1 = gic->spi[intid / 32].group >> (intid % 32) & 1;
-    int8_t target = -1;
+    int16_t target = -1;
 
     for (unsigned i = 0; i < gic->config.vcpus && target < 0; i++) {
         const struct gic_cpu *cpu = &gic->cpu[i];
         if (router & IROUTER_IRM ? takes_1ofn(cpu, group1)
                                  : (router & IROUTER_AFFINITY) == (cpu->mpidr & IROUTER_AFFINITY))
-            target = (int8_t)i;
+            target = (int16_t)i;
     }
     gic->target[intid - PV_INTID_SPI] = target;
 }

@@ -70,7 +70,7 @@ struct pv_gic {
      * vCPU a pending SPI is offered to: the index by IROUTER, or for 1 of N the one chosen. -1 when
      * the affinity names no vCPU.
      */
-    int8_t target[PV_GIC_SPIS];
+    int16_t target[PV_GIC_SPIS];
     struct gic_cpu cpu[PV_MAX_VCPUS];
 };
 

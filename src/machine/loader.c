@@ -136,20 +136,25 @@ static int parse_image(struct pv_kernel *kernel, const char *name, struct pv_err
     return 0;
 }
 
+/* The name's field has 32 bytes, in a header that is_zboot() found whole. */
+static bool zboot_type_is(const uint8_t *data, const char *type)
+{
+    return memcmp(data + 24, type, strlen(type) + 1) == 0;
+}
+
 static int unpack_zboot(uint8_t **out, size_t *out_size, const uint8_t *data, size_t size,
                         struct pv_error **err)
 {
     uint32_t offset = le32(data + 8), length = le32(data + 12);
-    const char *type = (const char *)data + 24;
 
     if (!pv_range_ok(offset, length, size))
         return pv_error_set(err, EINVAL, "the EFI zboot file is cut short");
-    if (strncmp(type, "gzip", 32) == 0)
+    if (zboot_type_is(data, "gzip"))
         return pv_loader_gunzip(out, out_size, data + offset, length, err);
-    if (strncmp(type, "zstd", 32) == 0 || strncmp(type, "zstd22", 32) == 0)
+    if (zboot_type_is(data, "zstd") || zboot_type_is(data, "zstd22"))
         return pv_loader_unzstd(out, out_size, data + offset, length, err);
     return pv_error_set(err, ENOTSUP, "EFI zboot compression '%.8s'; gzip and zstd are known",
-                        type);
+                        (const char *)data + 24);
 }
 
 int pv_kernel_parse(struct pv_kernel *kernel, const uint8_t *data, size_t size, const char *name,

@@ -403,6 +403,35 @@ void *pv_as_host(struct pv_address_space *as, uint64_t address, size_t len, bool
     return (char *)region.info.host + offset;
 }
 
+int pv_as_discard(struct pv_address_space *as, uint64_t address, uint64_t len, uint64_t *returned)
+{
+    const uint64_t page = pv_page_size();
+    uint64_t end, at = address;
+    struct region region;
+    *returned = 0;
+    if (!pv_add_ok(address, len, &end))
+        return -EFAULT;
+    for (; at < end; at = region.info.address + region.info.size)
+        if (!find(as, at, &region) || region.info.kind != PV_REGION_RAM)
+            return -EFAULT;
+    for (at = address; at < end; at = region.info.address + region.info.size) {
+        if (!find(as, at, &region))
+            return -EFAULT;
+        uint64_t stop = PV_MIN(end, region.info.address + region.info.size) - region.info.address;
+        uint64_t from = pv_align_up(at - region.info.address, page);
+        uint64_t to = pv_align_down(stop, page);
+        if (!region.mapping.data || from >= to)
+            continue;
+        if (as->dirty_logging)
+            mark_region(&region, from, to - from);
+        int ret = pv_mapping_discard(&region.mapping, (size_t)from, (size_t)(to - from));
+        if (ret < 0)
+            return ret;
+        *returned += to - from;
+    }
+    return 0;
+}
+
 /* ---- vCPU access ---- */
 
 static uint64_t load_le(const void *host, unsigned size)

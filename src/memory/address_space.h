@@ -112,6 +112,14 @@ int pv_as_fill(struct pv_address_space *as, uint64_t address, uint8_t byte, size
  */
 void *pv_as_host(struct pv_address_space *as, uint64_t address, size_t len, bool write);
 
+/*
+ * Gives the memory of whole host pages inside [address, address + len) back to the host; they read
+ * as zeroes then, and the rest of the range keeps its contents. *returned says how many bytes went;
+ * RAM that is its owner's to free (pv_as_add_host) stays as it is. -EFAULT, and nothing done, when
+ * the range is not RAM; another negative errno when the host would not take it.
+ */
+int pv_as_discard(struct pv_address_space *as, uint64_t address, uint64_t len, uint64_t *returned);
+
 /* ---- Accesses by a vCPU ---- */
 
 /*

@@ -24,7 +24,7 @@
 
 #define CORE_FEATURES                                                                              \
     (UINT64_C(1) << PV_VIRTIO_F_INDIRECT_DESC | UINT64_C(1) << PV_VIRTIO_F_EVENT_IDX |             \
-     UINT64_C(1) << PV_VIRTIO_F_VERSION_1)
+     UINT64_C(1) << PV_VIRTIO_F_VERSION_1 | UINT64_C(1) << PV_VIRTIO_F_RING_RESET)
 
 static void run_queues(void *opaque)
 {
@@ -91,6 +91,12 @@ void pv_virtio_device_destroy(struct pv_virtio_device *dev)
     pv_virtio_unlock(dev);
     pv_virtio_device_finish(dev);
     dev->ops->destroy(dev);
+}
+
+void pv_virtio_offer_packed(struct pv_virtio_device *dev, bool offer)
+{
+    const uint64_t bit = UINT64_C(1) << PV_VIRTIO_F_RING_PACKED;
+    dev->offered_features = offer ? dev->offered_features | bit : dev->offered_features & ~bit;
 }
 
 /* ---- For devices ---- */
@@ -299,6 +305,16 @@ void pv_virtio_queue_enable(struct pv_virtio_device *dev, unsigned queue)
     struct pv_virtq *q = configurable(dev, queue);
     if (q && !(dev->status & PV_VIRTIO_STATUS_NEEDS_RESET))
         pv_virtq_enable(q);
+}
+
+void pv_virtio_queue_reset(struct pv_virtio_device *dev, unsigned queue)
+{
+    if (queue >= dev->queue_count || !pv_virtio_has_feature(dev, PV_VIRTIO_F_RING_RESET))
+        return;
+    if (dev->queues[queue].enabled && dev->ops->queue_reset)
+        dev->ops->queue_reset(dev, queue);
+    atomic_fetch_and(&dev->notified, ~(UINT64_C(1) << queue));
+    pv_virtq_reset(&dev->queues[queue]);
 }
 
 void pv_virtio_queue_disable(struct pv_virtio_device *dev, unsigned queue)

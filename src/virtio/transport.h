@@ -54,11 +54,11 @@ uint8_t pv_virtio_config_generation(const struct pv_virtio_device *dev);
 
 unsigned pv_virtio_queue_count(const struct pv_virtio_device *dev);
 
-/* The three parts of a split ring, section 2.7. */
+/* The three parts of a ring, split (section 2.7) or packed (2.8). */
 enum pv_virtq_part {
     PV_VIRTQ_DESC,
-    PV_VIRTQ_DRIVER, /* the available ring */
-    PV_VIRTQ_DEVICE, /* the used ring */
+    PV_VIRTQ_DRIVER, /* the available ring, or the driver's event structure */
+    PV_VIRTQ_DEVICE, /* the used ring, or the device's event structure */
 };
 
 /* Queues out of range read as 0 and take no writes; an enabled queue takes no changes. */
@@ -74,6 +74,11 @@ bool pv_virtio_queue_enabled(const struct pv_virtio_device *dev, unsigned queue)
 /* A ring that cannot be (wild address, odd size) fails the device. */
 void pv_virtio_queue_enable(struct pv_virtio_device *dev, unsigned queue);
 void pv_virtio_queue_disable(struct pv_virtio_device *dev, unsigned queue);
+/*
+ * With VIRTIO_F_RING_RESET (2.6.1): the queue is as after a reset of the device, and none of its
+ * buffers is used any more when this returns.
+ */
+void pv_virtio_queue_reset(struct pv_virtio_device *dev, unsigned queue);
 
 /* The driver's kick. Any thread, without the lock. */
 void pv_virtio_queue_notify(struct pv_virtio_device *dev, unsigned queue);

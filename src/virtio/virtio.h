@@ -67,6 +67,11 @@ struct pv_virtio_device_ops {
      * its completion is ignored. May be NULL.
      */
     void (*reset)(struct pv_virtio_device *dev);
+    /*
+     * As reset, for one queue of a device that goes on: its chains are forgotten, and no host work
+     * touches their memory when this returns. NULL for devices that keep no chains.
+     */
+    void (*queue_reset)(struct pv_virtio_device *dev, unsigned queue);
     /* The driver made buffers available in `queue`. On dev->loop. */
     void (*queue_ready)(struct pv_virtio_device *dev, unsigned queue);
     /* Frees the device's own state; the base has been finished. */
@@ -76,6 +81,7 @@ struct pv_virtio_device_ops {
 /* One buffer chain taken from a queue: the device-readable part comes first. */
 struct pv_virtq_chain {
     uint16_t head;      /* for pv_virtq_push; opaque to devices */
+    uint16_t entries;   /* likewise: of the ring, that it takes */
     uint32_t epoch;     /* likewise: a chain from before a reset is never pushed */
     unsigned out_count; /* iovecs the device reads */
     unsigned in_count;  /* iovecs the device writes */
@@ -124,6 +130,16 @@ size_t pv_virtq_read(const struct pv_virtq_chain *chain, size_t offset, void *bu
 size_t pv_virtq_write(const struct pv_virtq_chain *chain, size_t offset, const void *buf,
                       size_t len);
 
+/*
+ * Describes [offset, offset + len) of `count` iovecs, or as much as there is, in up to `max` of
+ * them at `to`; returns how many.
+ */
+unsigned pv_virtq_slice(struct iovec *to, unsigned max, const struct iovec *from, unsigned count,
+                        size_t offset, size_t len);
+
+/* The guest-physical address of a chain's `i`th iovec. */
+uint64_t pv_virtq_chain_address(const struct pv_virtq_chain *chain, unsigned i);
+
 /* Config space changed: bump the generation and interrupt the driver. */
 void pv_virtio_config_changed(struct pv_virtio_device *dev);
 
@@ -135,6 +151,14 @@ bool pv_virtio_has_feature(const struct pv_virtio_device *dev, unsigned bit);
 struct pv_virtq *pv_virtio_queue(struct pv_virtio_device *dev, unsigned index);
 void pv_virtio_lock(struct pv_virtio_device *dev);
 void pv_virtio_unlock(struct pv_virtio_device *dev);
+
+/* ---- For those who make devices ---- */
+
+/*
+ * Whether packed rings are offered beside split ones; they are not unless asked for. Once, before
+ * the guest runs.
+ */
+void pv_virtio_offer_packed(struct pv_virtio_device *dev, bool offer);
 
 /* Calls ops->destroy at the end. NULL is fine. */
 void pv_virtio_device_destroy(struct pv_virtio_device *dev);

@@ -36,6 +36,7 @@ enum mmio_register {
     QUEUE_DEVICE = 0x0a0,
     SHM_LENGTH_LOW = 0x0b0,
     SHM_BASE_HIGH = 0x0bc,
+    QUEUE_RESET = 0x0c0, /* reads as 0: done */
     CONFIG_GENERATION = 0x0fc,
     CONFIG = 0x100,
 };
@@ -104,6 +105,10 @@ static void register_write(struct slot *slot, uint64_t offset, uint32_t value)
             pv_virtio_queue_enable(dev, slot->queue_sel);
         else if (value == 0)
             pv_virtio_queue_disable(dev, slot->queue_sel);
+        break;
+    case QUEUE_RESET:
+        if (value == 1)
+            pv_virtio_queue_reset(dev, slot->queue_sel);
         break;
     case INTERRUPT_ACK:
         slot->interrupt_status &= ~value;

@@ -56,7 +56,9 @@ enum common_register {
     QUEUE_DESC = 0x20,
     QUEUE_DRIVER = 0x28,
     QUEUE_DEVICE = 0x30,
-    COMMON_SIZE = 0x38,
+    QUEUE_NOTIFY_DATA = 0x38,
+    QUEUE_RESET = 0x3a,
+    COMMON_SIZE = 0x3c,
 };
 
 #define NO_VECTOR 0xffffu
@@ -96,6 +98,7 @@ static const struct field fields[] = {
     {QUEUE_MSIX_VECTOR, 2},     {QUEUE_ENABLE, 2},
     {QUEUE_NOTIFY_OFF, 2},      {QUEUE_DESC, 8},
     {QUEUE_DRIVER, 8},          {QUEUE_DEVICE, 8},
+    {QUEUE_NOTIFY_DATA, 2},     {QUEUE_RESET, 2},
 };
 
 static uint64_t load_field(const struct virtio_pci *vp, enum common_register reg)
@@ -120,6 +123,8 @@ static uint64_t load_field(const struct virtio_pci *vp, enum common_register reg
     case QUEUE_DESC: return pv_virtio_queue_address(dev, queue, PV_VIRTQ_DESC);
     case QUEUE_DRIVER: return pv_virtio_queue_address(dev, queue, PV_VIRTQ_DRIVER);
     case QUEUE_DEVICE: return pv_virtio_queue_address(dev, queue, PV_VIRTQ_DEVICE);
+    case QUEUE_NOTIFY_DATA: return queue;
+    case QUEUE_RESET: /* done by the time it can be read */
     case COMMON_SIZE: break;
     }
     return 0;
@@ -162,7 +167,7 @@ static void common_write(struct virtio_pci *vp, unsigned offset, unsigned size, 
 {
     struct pv_virtio_device *dev = vp->dev;
     unsigned queue = vp->queue_select;
-    if (offset >= QUEUE_DESC && offset < COMMON_SIZE) {
+    if (offset >= QUEUE_DESC && offset < QUEUE_NOTIFY_DATA) {
         address_write(vp, offset, size, value);
         return;
     }
@@ -188,6 +193,10 @@ static void common_write(struct virtio_pci *vp, unsigned offset, unsigned size, 
     case QUEUE_ENABLE:
         if (value == 1)
             pv_virtio_queue_enable(dev, queue);
+        break;
+    case QUEUE_RESET:
+        if (value == 1)
+            pv_virtio_queue_reset(dev, queue);
         break;
     default: break; /* read-only */
     }

@@ -51,6 +51,7 @@ struct pv_config {
     const char *append; /* kernel command line, or NULL */
 
     enum pv_config_transport transport;
+    bool packed_rings; /* offered beside split ones */
     struct pv_config_disk disks[PV_CONFIG_MAX_DISKS];
     size_t disk_count;
     struct pv_config_net nets[PV_CONFIG_MAX_NETS];

@@ -27,6 +27,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
+/* Disks and networks have a queue (pair) for each vCPU, up to so many. */
+#define MAX_QUEUES 16u
+
 struct pv_vm {
     struct pv_vm_events events;
     struct pv_loop *loop;
@@ -35,6 +38,7 @@ struct pv_vm {
     struct pv_chardev *silence; /* what the UART is connected to beside a virtio console */
     struct pv_machine *machine;
     enum pv_config_transport transport;
+    bool packed_rings;
     bool ended;
     atomic_bool killed;
     char *fatal;
@@ -105,6 +109,7 @@ static int create_console(struct pv_vm *vm, const struct pv_config *config, stru
 /* Plugs a device into the VM's transport; it is gone when that fails. */
 static int plug(struct pv_vm *vm, struct pv_virtio_device *device, struct pv_error **err)
 {
+    pv_virtio_offer_packed(device, vm->packed_rings);
     int ret = vm->transport == PV_TRANSPORT_PCI
                   ? pv_virtio_pci_create(device, pv_machine_pci(vm->machine), -1, err)
                   : pv_virtio_mmio_create(device, pv_machine_virtio_mmio(vm->machine), -1, err);
@@ -113,16 +118,18 @@ static int plug(struct pv_vm *vm, struct pv_virtio_device *device, struct pv_err
     return ret;
 }
 
-static int add_disk(struct pv_vm *vm, const struct pv_config_disk *disk, struct pv_error **err)
+static int add_disk(struct pv_vm *vm, const struct pv_config_disk *disk, unsigned queues,
+                    struct pv_error **err)
 {
     const struct pv_block_options options = {.read_only = disk->read_only};
+    const struct pv_blk_options blk = {.queues = queues};
     struct pv_virtio_device *device;
     struct pv_block *block;
     int ret = pv_block_open(&block, vm->loop, disk->path, &options, err);
 
     if (ret < 0)
         return ret;
-    ret = pv_blk_create(&device, vm->loop, vm->as, block, NULL, err);
+    ret = pv_blk_create(&device, vm->loop, vm->as, block, &blk, err);
     if (ret < 0) {
         pv_block_close(block);
         return ret;
@@ -131,7 +138,7 @@ static int add_disk(struct pv_vm *vm, const struct pv_config_disk *disk, struct 
 }
 
 static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned index,
-                   struct pv_error **err)
+                   unsigned queues, struct pv_error **err)
 {
     /* QEMU's prefix, locally administered; addresses matter only within one NAT. */
     const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, (uint8_t)(0x56 + index)};
@@ -143,7 +150,7 @@ static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned i
 
     if (ret < 0)
         return ret;
-    ret = pv_net_create(&device, vm->loop, vm->as, netdev, mac, err);
+    ret = pv_net_create(&device, vm->loop, vm->as, netdev, mac, queues, err);
     if (ret < 0) {
         pv_netdev_destroy(netdev);
         return ret;
@@ -153,16 +160,17 @@ static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned i
 
 static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
+    const unsigned queues = PV_MIN(config->cpus, MAX_QUEUES);
     struct pv_virtio_device *rng, *console;
     int ret = 0;
 
     for (unsigned i = 0; i < config->net_count && ret >= 0; i++) {
-        ret = add_net(vm, &config->nets[i], i, err);
+        ret = add_net(vm, &config->nets[i], i, queues, err);
         if (ret < 0)
             return pv_error_prefix(err, "net %u", i);
     }
     for (unsigned i = 0; i < config->disk_count && ret >= 0; i++) {
-        ret = add_disk(vm, &config->disks[i], err);
+        ret = add_disk(vm, &config->disks[i], queues, err);
         if (ret < 0)
             return pv_error_prefix(err, "disk %u", i);
     }
@@ -225,6 +233,7 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     if (events)
         vm->events = *events;
     vm->transport = config->transport;
+    vm->packed_rings = config->packed_rings;
     int ret = create_parts(vm, config, err);
     if (ret < 0) {
         pv_vm_destroy(vm);

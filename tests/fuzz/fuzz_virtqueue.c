@@ -101,7 +101,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_REQUIRE(pv_as_create(&as, NULL) == 0);
     FUZZ_REQUIRE(pv_as_add_ram(as, 0, RAM_SIZE, "ram", NULL) == 0);
     FUZZ_REQUIRE(pv_netdev_null_create(&netdev, NULL) == 0);
-    FUZZ_REQUIRE(pv_net_create(&net, loop, as, netdev, mac, NULL) == 0);
+    FUZZ_REQUIRE(pv_net_create(&net, loop, as, netdev, mac, 1, NULL) == 0);
     FUZZ_REQUIRE(pv_rng_create(&rng, loop, as, NULL) == 0);
     run_device(loop, as, net, netdev, input);
     run_device(loop, as, rng, NULL, input);

@@ -3,7 +3,7 @@
  * A Vulkan program to be run twice, on the native driver and through pearvisor gpu-server: what it
  * prints after "result" must be the same, what it prints after "time" is to be compared.
  *
- *   vk_client compute|draw|submits|pipelines|swapchain|frames [COUNT]
+ *   vk_client compute|draw|submits|pipelines|swapchain|frames|calls [COUNT]
  */
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -28,10 +28,12 @@
     X(vkCreateDevice)                                                                              \
     X(vkGetDeviceQueue)                                                                            \
     X(vkCreateBuffer)                                                                              \
+    X(vkDestroyBuffer)                                                                             \
     X(vkGetBufferMemoryRequirements)                                                               \
     X(vkAllocateMemory)                                                                            \
     X(vkBindBufferMemory)                                                                          \
     X(vkMapMemory)                                                                                 \
+    X(vkFreeMemory)                                                                                \
     X(vkCreateImage)                                                                               \
     X(vkGetImageMemoryRequirements)                                                                \
     X(vkBindImageMemory)                                                                           \
@@ -66,6 +68,8 @@
     X(vkQueueWaitIdle)                                                                             \
     X(vkCreateFence)                                                                               \
     X(vkWaitForFences)                                                                             \
+    X(vkGetFenceStatus)                                                                            \
+    X(vkGetPhysicalDeviceImageFormatProperties)                                                    \
     X(vkResetFences)                                                                               \
     X(vkCreateSemaphore)                                                                           \
     X(vkDeviceWaitIdle)                                                                            \
@@ -321,11 +325,16 @@ static void run_compute(uint32_t count)
     struct compute compute;
     compute_init(&compute, buffer);
     VkPipeline pipeline = make_compute_pipeline(&compute, 1000);
-    VkCommandBuffer commands = make_commands();
+    VkCommandBuffer warm_up = make_commands(), commands = make_commands();
+    begin(warm_up);
+    dispatch(warm_up, &compute, pipeline, elements);
+    CHECK(vkEndCommandBuffer(warm_up));
+    submit(warm_up, VK_NULL_HANDLE);
     begin(commands);
     for (uint32_t i = 0; i < count; i++)
         dispatch(commands, &compute, pipeline, elements);
     CHECK(vkEndCommandBuffer(commands));
+    CHECK(vkQueueWaitIdle(queue));
     double from = now_ms();
     submit(commands, VK_NULL_HANDLE);
     CHECK(vkQueueWaitIdle(queue));
@@ -566,9 +575,13 @@ static void run_frames(uint32_t draws)
         CHECK(vkCreateFence(device, &info, NULL, &fences[i]));
     }
     for (unsigned flight = 1; flight <= FLIGHT; flight += FLIGHT - 1) {
-        double from = now_ms();
-        for (unsigned i = 0; i < FRAMES; i++) {
+        double from = 0;
+        for (unsigned i = 0; i < FLIGHT + FRAMES; i++) {
             unsigned slot = i % flight;
+            if (i == FLIGHT) { /* those before grow the pools and caches of all drivers involved */
+                CHECK(vkDeviceWaitIdle(device));
+                from = now_ms();
+            }
             CHECK(vkWaitForFences(device, 1, &fences[slot], VK_TRUE, UINT64_MAX));
             CHECK(vkResetFences(device, 1, &fences[slot]));
             begin(commands[slot]);
@@ -579,6 +592,85 @@ static void run_frames(uint32_t draws)
         CHECK(vkDeviceWaitIdle(device));
         printf("time frames-%u-in-flight %.3f\n", flight, (now_ms() - from) / FRAMES);
     }
+}
+
+/* ---- Single calls: what one round trip costs ---- */
+
+static void time_call(const char *name, double from, uint32_t count)
+{
+    printf("time %s %.6f\n", name, (now_ms() - from) / count);
+}
+
+static void time_submissions(uint32_t count)
+{
+    const VkFenceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+    VkFence fence;
+    CHECK(vkCreateFence(device, &info, NULL, &fence));
+    VkCommandBuffer commands = make_commands();
+    begin(commands);
+    CHECK(vkEndCommandBuffer(commands));
+    submit(commands, fence);
+    double from = now_ms();
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(vkWaitForFences(device, 1, &fence, VK_TRUE, UINT64_MAX));
+        CHECK(vkResetFences(device, 1, &fence));
+        submit(commands, fence);
+    }
+    time_call("submit-fence-wait", from, count);
+    CHECK(vkQueueWaitIdle(queue));
+    from = now_ms();
+    for (uint32_t i = 0; i < count; i++)
+        CHECK(vkGetFenceStatus(device, fence));
+    time_call("get-fence-status", from, count);
+    from = now_ms();
+    for (uint32_t i = 0; i < count; i++) {
+        submit(commands, VK_NULL_HANDLE);
+        CHECK(vkQueueWaitIdle(queue));
+    }
+    time_call("submit-queue-wait-idle", from, count);
+    /* After a pause every thread on the way is asleep. */
+    double sum = 0;
+    for (uint32_t i = 0; i < 20; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+        from = now_ms();
+        submit(commands, VK_NULL_HANDLE);
+        CHECK(vkQueueWaitIdle(queue));
+        sum += now_ms() - from;
+    }
+    printf("time submit-after-sleep %.6f\n", sum / 20);
+}
+
+static void run_calls(uint32_t count)
+{
+    const VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+                                     .size = 65536,
+                                     .usage = VK_BUFFER_USAGE_TRANSFER_DST_BIT};
+    VkMemoryRequirements needs;
+    VkBuffer buffer;
+    void *data;
+    time_submissions(count);
+    double from = now_ms();
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(vkCreateBuffer(device, &info, NULL, &buffer));
+        vkGetBufferMemoryRequirements(device, buffer, &needs);
+        vkDestroyBuffer(device, buffer, NULL);
+    }
+    time_call("create-buffer", from, count);
+    from = now_ms();
+    for (uint32_t i = 0; i < count / 10; i++) {
+        VkDeviceMemory memory = allocate(&needs, VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+        CHECK(vkMapMemory(device, memory, 0, VK_WHOLE_SIZE, 0, &data));
+        vkFreeMemory(device, memory, NULL);
+    }
+    time_call("allocate-map-free", from, count / 10);
+    from = now_ms();
+    for (uint32_t i = 0; i < count; i++) { /* guests cache the answer: each asks for another */
+        VkImageFormatProperties properties;
+        vkGetPhysicalDeviceImageFormatProperties(
+            physical, VK_FORMAT_R8G8B8A8_UNORM, VK_IMAGE_TYPE_2D, VK_IMAGE_TILING_OPTIMAL,
+            1 + i % 63, i & 64 ? VK_IMAGE_CREATE_MUTABLE_FORMAT_BIT : 0, &properties);
+    }
+    time_call("image-format-properties", from, count);
 }
 
 static void run_swapchain(uint32_t count)
@@ -660,6 +752,7 @@ int main(int argc, char **argv)
         {"compute", run_compute, 4},      {"draw", run_draw, 8},
         {"submits", run_submits, 10000},  {"pipelines", run_pipelines, 1000},
         {"swapchain", run_swapchain, 20}, {"frames", run_frames, 10000},
+        {"calls", run_calls, 1000},
     };
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++) {
         if (strcmp(modes[i].name, argv[1]))
@@ -672,6 +765,7 @@ int main(int argc, char **argv)
         vkDestroyInstance(instance, NULL);
         return 0;
     }
-    fprintf(stderr, "usage: vk_client compute|draw|submits|pipelines|swapchain|frames [COUNT]\n");
+    fprintf(stderr, "usage: vk_client compute|draw|submits|pipelines|swapchain|frames|calls "
+                    "[COUNT]\n");
     return 2;
 }

@@ -21,7 +21,7 @@ struct blk_fixture {
     char path[64];
 };
 
-static void blk_setup(struct blk_fixture *f, uint64_t size, bool read_only)
+static void blk_setup_queues(struct blk_fixture *f, uint64_t size, bool read_only, unsigned queues)
 {
     driver_setup(&f->d);
     strcpy(f->path, "/tmp/pv-test-device-XXXXXX");
@@ -30,11 +30,17 @@ static void blk_setup(struct blk_fixture *f, uint64_t size, bool read_only)
     assert_int_equal(ftruncate(fd, (off_t)size), 0);
     close(fd);
     const struct pv_block_options options = {.read_only = read_only};
+    const struct pv_blk_options blk_options = {.serial = "serial-number", .queues = queues};
     struct pv_block *block;
     struct pv_virtio_device *dev;
     assert_int_equal(pv_block_open(&block, f->d.loop, f->path, &options, NULL), 0);
-    assert_int_equal(pv_blk_create(&dev, f->d.loop, f->d.as, block, "serial-number", NULL), 0);
+    assert_int_equal(pv_blk_create(&dev, f->d.loop, f->d.as, block, &blk_options, NULL), 0);
     attach(&f->d, dev);
+}
+
+static void blk_setup(struct blk_fixture *f, uint64_t size, bool read_only)
+{
+    blk_setup_queues(f, size, read_only, 1);
 }
 
 static void blk_teardown(struct blk_fixture *f)
@@ -233,7 +239,7 @@ static void test_blk_reset_in_flight(void **state)
     struct driver *d = &f.d;
     for (unsigned round = 0; round < 20; round++) {
         bring_up(d, BLK_FEATURES(d));
-        for (unsigned i = 0; i < 8; i++)
+        for (unsigned i = 0; i < 5; i++)
             blk_offer(d, i % 2, i, 512, i % 2 == 0);
         pv_virtio_lock(d->dev);
         d->dev->ops->queue_ready(d->dev, 0);
@@ -251,6 +257,40 @@ static void test_blk_reset_in_flight(void **state)
     pv_virtio_lock(d->dev);
     d->dev->ops->queue_ready(d->dev, 0);
     pv_virtio_unlock(d->dev);
+    blk_teardown(&f);
+}
+
+/* A ring that starts anew is rid of its requests; the other queue's go on. */
+static void test_blk_queues(void **state)
+{
+    struct blk_fixture f;
+    blk_setup_queues(&f, SECTORS * 512, false, 2);
+    struct driver *d = &f.d;
+    bring_up(d, BLK_FEATURES(d));
+    assert_int_equal(pv_virtio_config_read(d->dev, 34, 2), 2);
+    for (unsigned round = 0; round < 20; round++) {
+        pv_virtio_lock(d->dev);
+        for (unsigned queue = 0; queue < 2; queue++) {
+            const uint64_t at = DATA + 0x4000 * (queue + 1);
+            const uint32_t header[4] = {0, 0, round, 0};
+            assert_int_equal(pv_as_write(d->as, at, header, sizeof(header)), 0);
+            put_desc(d, queue, 0, at, 16, DESC_NEXT, 1);
+            put_desc(d, queue, 1, at + 0x1000, 513, DESC_WRITE, 0);
+            offer(d, queue, 0);
+            d->dev->ops->queue_ready(d->dev, queue);
+        }
+        pv_virtio_queue_reset(d->dev, 1);
+        assert_int_equal(pv_as_fill(d->as, DATA + 0x9000, 0xee, 513), 0);
+        pv_virtio_unlock(d->dev);
+        wait_used(d, 0);
+        assert_int_equal(d->interrupts[0], round + 1);
+        driver_run(d);
+        assert_int_equal(load32(d, DATA + 0x9000), 0xeeeeeeee);
+        enable_queue(d, 1);
+        assert_int_equal(used_index(d, 1), 0);
+    }
+    assert_int_equal(d->interrupts[1], 0);
+    assert_false(failed(d));
     blk_teardown(&f);
 }
 
@@ -355,17 +395,23 @@ static const struct pv_netdev_ops mock_netdev_ops = {
 
 #define MRG_RXBUF (UINT64_C(1) << 15)
 
-static struct mock_netdev *net_setup(struct driver *d)
+static struct mock_netdev *net_setup_pairs(struct driver *d, unsigned pairs)
 {
     static const uint8_t mac[6] = {0x52, 0x54, 0, 0xab, 0xcd, 0xef};
     driver_setup(d);
     struct mock_netdev *mock = calloc(1, sizeof(*mock));
     mock->base.ops = &mock_netdev_ops;
     struct pv_virtio_device *dev;
-    assert_int_equal(pv_net_create(&dev, d->loop, d->as, &mock->base, mac, NULL), 0);
+    assert_int_equal(pv_net_create(&dev, d->loop, d->as, &mock->base, mac, pairs, NULL), 0);
     attach(d, dev);
     assert_int_equal(pv_virtio_config_read(dev, 0, 8), UINT64_C(0x1efcdab005452));
+    assert_int_equal(pv_virtio_config_read(dev, 8, 2), pairs);
     return mock;
+}
+
+static struct mock_netdev *net_setup(struct driver *d)
+{
+    return net_setup_pairs(d, 1);
 }
 
 static bool to_guest(struct mock_netdev *mock, const void *frame, size_t len)
@@ -501,6 +547,208 @@ static void test_net_endless_transmit(void **state)
     driver_teardown(&d);
 }
 
+#define CTRL_VQ       (UINT64_C(1) << 17)
+#define CTRL_RX       (UINT64_C(1) << 18)
+#define CTRL_RX_EXTRA (UINT64_C(1) << 20)
+#define ANNOUNCE      (UINT64_C(1) << 21)
+#define NET_MQ        (UINT64_C(1) << 22)
+#define CTRL_MAC      (UINT64_C(1) << 23)
+#define CTRL_ALL      (VERSION_1 | CTRL_VQ | CTRL_RX | CTRL_RX_EXTRA | ANNOUNCE | CTRL_MAC)
+
+/* Sends a command of the control queue; returns its answer, or 0xff when there was none. */
+static unsigned control(struct driver *d, unsigned queue, unsigned class, unsigned command,
+                        const void *data, uint32_t len)
+{
+    const uint8_t header[2] = {(uint8_t) class, (uint8_t)command};
+    uint8_t ack = 0xff;
+    assert_int_equal(pv_as_write(d->as, DATA + 0x4000, header, 2), 0);
+    assert_int_equal(pv_as_write(d->as, DATA + 0x4002, data, len), 0);
+    assert_int_equal(pv_as_write(d->as, DATA + 0x5000, &ack, 1), 0);
+    put_desc(d, queue, 0, DATA + 0x4000, 2 + len, DESC_NEXT, 1);
+    put_desc(d, queue, 1, DATA + 0x5000, 1, DESC_WRITE, 0);
+    offer(d, queue, 0);
+    kick(d, queue);
+    assert_int_equal(pv_as_read(d->as, DATA + 0x5000, &ack, 1), 0);
+    return ack;
+}
+
+/* Whether a frame to this address gets through. */
+static bool hears(struct driver *d, struct mock_netdev *mock, const uint8_t mac[6])
+{
+    uint8_t frame[60] = {0};
+    uint16_t before = used_index(d, 0);
+    memcpy(frame, mac, 6);
+    put_desc(d, 0, 0, DATA, 2048, DESC_WRITE, 0);
+    offer(d, 0, 0);
+    assert_true(to_guest(mock, frame, sizeof(frame)));
+    bool heard = used_index(d, 0) != before;
+    if (!heard) { /* use the buffer up */
+        static const uint8_t own[6] = {0x52, 0x54, 0, 0xab, 0xcd, 0xef};
+        memcpy(frame, own, 6);
+        assert_true(to_guest(mock, frame, sizeof(frame)));
+    }
+    return heard;
+}
+
+static void test_net_filters(void **state)
+{
+    static const uint8_t other[6] = {0x52, 0x54, 0, 1, 2, 3}, group[6] = {1, 0, 0x5e, 0, 0, 1},
+                         all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+                         own[6] = {0x52, 0x54, 0, 0xab, 0xcd, 0xef};
+    const uint8_t on = 1, off = 0;
+    struct driver d;
+    struct mock_netdev *mock = net_setup(&d);
+    bring_up(&d, CTRL_ALL);
+    assert_true(hears(&d, mock, other)); /* all, before the driver says what */
+    assert_int_equal(control(&d, 2, 0, 0, &off, 1), 0);
+    assert_false(hears(&d, mock, other));
+    assert_false(hears(&d, mock, group));
+    assert_true(hears(&d, mock, all));
+    assert_true(hears(&d, mock, own));
+    assert_int_equal(control(&d, 2, 0, 1, &on, 1), 0);
+    assert_true(hears(&d, mock, group));
+    assert_int_equal(control(&d, 2, 0, 3, &on, 1), 0);
+    assert_false(hears(&d, mock, group));
+    assert_int_equal(control(&d, 2, 0, 3, &off, 1), 0);
+    assert_int_equal(control(&d, 2, 0, 1, &off, 1), 0);
+    assert_int_equal(control(&d, 2, 0, 2, &on, 1), 0);
+    assert_true(hears(&d, mock, other));
+    assert_int_equal(control(&d, 2, 0, 2, &off, 1), 0);
+    assert_int_equal(control(&d, 2, 0, 5, &on, 1), 0);
+    assert_false(hears(&d, mock, all));
+
+    uint8_t table[4 + 6 + 4 + 6] = {1};
+    memcpy(table + 4, other, 6);
+    table[10] = 1;
+    memcpy(table + 14, group, 6);
+    assert_int_equal(control(&d, 2, 1, 0, table, sizeof(table)), 0);
+    assert_true(hears(&d, mock, other));
+    assert_true(hears(&d, mock, group));
+    table[10] = 2; /* one more than there are */
+    assert_int_equal(control(&d, 2, 1, 0, table, sizeof(table)), 1);
+    memset(table, 0xff, 4);
+    assert_int_equal(control(&d, 2, 1, 0, table, sizeof(table)), 1);
+    assert_true(hears(&d, mock, other)); /* as it was */
+    uint8_t many[4 + 70 * 6 + 4] = {70};
+    assert_int_equal(control(&d, 2, 1, 0, many, sizeof(many)), 0);
+    assert_true(hears(&d, mock, other)); /* more than fit: all unicast */
+    assert_false(hears(&d, mock, group));
+    driver_teardown(&d);
+}
+
+static void test_net_control(void **state)
+{
+    static const uint8_t mac[6] = {2, 3, 4, 5, 6, 7};
+    struct driver d;
+    net_setup(&d);
+    bring_up(&d, CTRL_ALL);
+    assert_int_equal(control(&d, 2, 1, 1, mac, 5), 1);
+    assert_int_equal(control(&d, 2, 1, 1, mac, 6), 0);
+    assert_int_equal(pv_virtio_config_read(d.dev, 0, 6), UINT64_C(0x070605040302));
+    assert_int_equal(control(&d, 2, 2, 0, mac, 2), 1);  /* VLANs are not offered */
+    assert_int_equal(control(&d, 2, 4, 0, "\1", 2), 1); /* nor several queues */
+    assert_int_equal(control(&d, 2, 77, 0, mac, 2), 1);
+    assert_int_equal(control(&d, 2, 0, 6, mac, 1), 1);
+
+    pv_net_announce(d.dev);
+    assert_int_equal(d.config_interrupts, 1);
+    assert_int_equal(pv_virtio_config_read(d.dev, 6, 2), 3);
+    assert_int_equal(control(&d, 2, 3, 0, NULL, 0), 0);
+    assert_int_equal(pv_virtio_config_read(d.dev, 6, 2), 1);
+
+    /* A reset brings the address back; without the features nothing is obeyed. */
+    bring_up(&d, VERSION_1 | CTRL_VQ);
+    assert_int_equal(pv_virtio_config_read(d.dev, 0, 6), UINT64_C(0xefcdab005452));
+    assert_int_equal(control(&d, 2, 1, 1, mac, 6), 1);
+    assert_int_equal(control(&d, 2, 0, 0, mac, 1), 1);
+    assert_int_equal(control(&d, 2, 3, 0, NULL, 0), 1);
+    pv_net_announce(d.dev);
+    assert_int_equal(d.config_interrupts, 1);
+    put_desc(&d, 2, 0, DATA, 8, 0, 0); /* nowhere to answer */
+    offer(&d, 2, 0);
+    kick(&d, 2);
+    assert_true(failed(&d));
+    driver_teardown(&d);
+}
+
+/* A UDP frame between two ends; `back` has them the other way round. */
+static void udp_frame(uint8_t frame[60], uint16_t port, bool back)
+{
+    memset(frame, 0, 60);
+    frame[12] = 8;
+    frame[14] = 0x45;
+    frame[14 + 9] = 17;
+    memcpy(frame + 14 + (back ? 16 : 12), "\x0a\x00\x02\x0f", 4);
+    memcpy(frame + 14 + (back ? 12 : 16), "\x0a\x00\x02\x02", 4);
+    memcpy(frame + 34 + (back ? 2 : 0), &port, 2);
+    frame[34 + (back ? 1 : 3)] = 53;
+}
+
+static void test_net_multiqueue(void **state)
+{
+    const uint64_t features = CTRL_ALL | NET_MQ;
+    struct driver d;
+    uint8_t frame[60];
+    struct mock_netdev *mock = net_setup_pairs(&d, 4);
+    bring_up(&d, CTRL_ALL);
+    assert_int_equal(control(&d, 2, 0, 0, "", 1), 0); /* without MQ the third queue controls */
+    bring_up(&d, features);
+    const uint16_t none = 0, five = 5, four = 4;
+    assert_int_equal(control(&d, 8, 4, 0, &none, 2), 1);
+    assert_int_equal(control(&d, 8, 4, 0, &five, 2), 1);
+    assert_int_equal(control(&d, 8, 4, 0, &four, 2), 0);
+    for (unsigned pair = 0; pair < 4; pair++)
+        for (unsigned i = 0; i < 8; i++) {
+            put_desc(&d, 2 * pair, i, DATA + 0x10000 + 0x800 * (8 * pair + i), 512, DESC_WRITE, 0);
+            offer(&d, 2 * pair, (uint16_t)i);
+        }
+    /* Answers come where the question was asked. */
+    for (uint16_t port = 1; port < 8; port++) {
+        unsigned pair = port % 4;
+        udp_frame(frame, port, false);
+        assert_int_equal(pv_as_write(d.as, DATA + 12, frame, sizeof(frame)), 0);
+        put_desc(&d, 2 * pair + 1, 0, DATA, 72, 0, 0);
+        offer(&d, 2 * pair + 1, 0);
+        kick(&d, 2 * pair + 1);
+        assert_int_equal(mock->sent, port);
+        uint16_t before = used_index(&d, 2 * pair);
+        udp_frame(frame, port, true);
+        assert_true(to_guest(mock, frame, sizeof(frame)));
+        assert_int_equal(used_index(&d, 2 * pair), before + 1);
+    }
+    /* The driver gives queues up: what belonged to them goes to the first. */
+    const uint16_t one = 1;
+    assert_int_equal(control(&d, 8, 4, 0, &one, 2), 0);
+    uint16_t before = used_index(&d, 0);
+    assert_true(to_guest(mock, frame, sizeof(frame)));
+    assert_int_equal(used_index(&d, 0), before + 1);
+    assert_false(failed(&d));
+    driver_teardown(&d);
+}
+
+static void test_net_queue_reset(void **state)
+{
+    struct driver d;
+    uint8_t frame[200] = {0};
+    struct mock_netdev *mock = net_setup(&d);
+    bring_up(&d, VERSION_1 | MRG_RXBUF | RESET);
+    put_desc(&d, 0, 0, DATA, 100, DESC_WRITE, 0);
+    offer(&d, 0, 0);
+    assert_false(to_guest(mock, frame, sizeof(frame))); /* the buffer is held now */
+    pv_virtio_lock(d.dev);
+    pv_virtio_queue_reset(d.dev, 0);
+    pv_virtio_unlock(d.dev);
+    enable_queue(&d, 0);
+    assert_int_equal(pv_as_fill(d.as, DATA, 0xee, 100), 0);
+    put_desc(&d, 0, 1, DATA + 0x1000, 1000, DESC_WRITE, 0);
+    offer(&d, 0, 1);
+    assert_true(to_guest(mock, frame, sizeof(frame)));
+    assert_int_equal(used_index(&d, 0), 1);
+    assert_int_equal(used_id(&d, 0, 0), 1);
+    assert_int_equal(load32(&d, DATA), 0xeeeeeeee);
+    driver_teardown(&d);
+}
+
 /* ---- console, with a chardev of our own ---- */
 
 struct pv_chardev {
@@ -622,23 +870,28 @@ static void test_rng(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_blk),
-        cmocka_unit_test(test_blk_ranges),
-        cmocka_unit_test(test_blk_discard_and_zeroes),
-        cmocka_unit_test(test_blk_read_only),
-        cmocka_unit_test(test_blk_odd_framing),
-        cmocka_unit_test(test_blk_malformed),
-        cmocka_unit_test(test_blk_reset_in_flight),
-        cmocka_unit_test(test_blk_from_two_threads),
-        cmocka_unit_test(test_blk_without_flush),
-        cmocka_unit_test(test_net_transmit),
-        cmocka_unit_test(test_net_receive),
-        cmocka_unit_test(test_net_mergeable),
-        cmocka_unit_test(test_net_tiny_buffers),
-        cmocka_unit_test(test_net_endless_transmit),
-        cmocka_unit_test(test_console),
-        cmocka_unit_test(test_console_absurd_write),
-        cmocka_unit_test(test_rng),
+        BOTH_RINGS(test_blk),
+        BOTH_RINGS(test_blk_ranges),
+        BOTH_RINGS(test_blk_discard_and_zeroes),
+        BOTH_RINGS(test_blk_read_only),
+        BOTH_RINGS(test_blk_odd_framing),
+        BOTH_RINGS(test_blk_malformed),
+        BOTH_RINGS(test_blk_reset_in_flight),
+        BOTH_RINGS(test_blk_queues),
+        SPLIT_RINGS(test_blk_from_two_threads),
+        BOTH_RINGS(test_blk_without_flush),
+        BOTH_RINGS(test_net_transmit),
+        BOTH_RINGS(test_net_receive),
+        BOTH_RINGS(test_net_mergeable),
+        BOTH_RINGS(test_net_tiny_buffers),
+        BOTH_RINGS(test_net_endless_transmit),
+        BOTH_RINGS(test_net_filters),
+        BOTH_RINGS(test_net_control),
+        BOTH_RINGS(test_net_multiqueue),
+        BOTH_RINGS(test_net_queue_reset),
+        BOTH_RINGS(test_console),
+        BOTH_RINGS(test_console_absurd_write),
+        BOTH_RINGS(test_rng),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,7 +12,7 @@
 
 struct echo {
     struct pv_virtio_device base;
-    unsigned started, reset, destroyed_chains;
+    unsigned started, reset, queue_resets;
     bool hold; /* keep chains instead of returning them */
     struct pv_virtq_chain held[RING_SIZE];
     unsigned held_count;
@@ -46,6 +46,11 @@ static void echo_reset(struct pv_virtio_device *dev)
     ((struct echo *)dev)->reset++;
 }
 
+static void echo_queue_reset(struct pv_virtio_device *dev, unsigned queue)
+{
+    ((struct echo *)dev)->queue_resets++;
+}
+
 static void echo_config_read(struct pv_virtio_device *dev, size_t offset, void *buf, size_t size)
 {
     memcpy(buf, (char *)((struct echo *)dev)->config + offset, size);
@@ -73,6 +78,7 @@ static const struct pv_virtio_device_ops echo_ops = {
     .config_write = echo_config_write,
     .start = echo_start,
     .reset = echo_reset,
+    .queue_reset = echo_queue_reset,
     .queue_ready = echo_ready,
     .destroy = echo_destroy,
 };
@@ -156,7 +162,7 @@ static void test_interrupt_suppression(void **state)
     struct driver d;
     echo_setup(&d);
     bring_up(&d, VERSION_1);
-    store16(&d, ring_address(0, PV_VIRTQ_DRIVER), 1); /* NO_INTERRUPT */
+    never_interrupt(&d, 0);
     offer_echo(&d, 0, "quiet");
     kick(&d, 0);
     assert_int_equal(used_index(&d, 0), 1);
@@ -169,22 +175,54 @@ static void test_event_index(void **state)
     struct driver d;
     echo_setup(&d);
     bring_up(&d, VERSION_1 | EVENT_IDX);
-    uint64_t used_event = ring_address(0, PV_VIRTQ_DRIVER) + 4 + 2 * RING_SIZE;
-    uint64_t avail_event = ring_address(0, PV_VIRTQ_DEVICE) + 4 + 8 * RING_SIZE;
-
-    store16(&d, used_event, 0);
+    interrupt_at(&d, 0, 0, 2);
     offer_echo(&d, 0, "one");
     kick(&d, 0);
     assert_int_equal(d.interrupts[0], 1);
-    assert_int_equal(load16(&d, avail_event), 1); /* tell us about the next */
+    assert_true(notified_at(&d, 0, 1, 2)); /* tell us about the next */
 
-    store16(&d, used_event, 3); /* interrupt when the fourth is used */
-    for (unsigned i = 1; i < 6; i++) {
-        offer_echo(&d, 0, "more");
-        kick(&d, 0);
-        assert_int_equal(d.interrupts[0], i < 3 ? 1 : 2);
-        assert_int_equal(load16(&d, avail_event), i + 1);
+    /* Far enough for the ring to be gone round, with an event before and behind its end. */
+    unsigned used = 1, interrupts = 1;
+    for (unsigned event = 3; event < 40; event += 5) {
+        interrupt_at(&d, 0, event, 2);
+        for (; used <= event; used++) {
+            offer_echo(&d, 0, "more");
+            kick(&d, 0);
+            interrupts += used == event;
+            assert_int_equal(d.interrupts[0], interrupts);
+            assert_true(notified_at(&d, 0, used + 1, 2));
+        }
     }
+    driver_teardown(&d);
+}
+
+/* The event lies inside a batch, and behind it. */
+static void test_event_index_of_batches(void **state)
+{
+    struct driver d;
+    struct echo *echo = echo_setup(&d);
+    bring_up(&d, VERSION_1 | EVENT_IDX);
+    for (unsigned round = 0; round < 20; round++) {
+        interrupt_at(&d, 0, 4 * round + (round % 2 ? 2 : 5), 2);
+        echo->hold = true;
+        echo->held_count = 0;
+        for (unsigned i = 0; i < 4; i++)
+            offer_echo(&d, 2 * i, "batch");
+        kick(&d, 0);
+        assert_int_equal(echo->held_count, 4);
+        const size_t written[4] = {1, 2, 3, 4};
+        unsigned before = d.interrupts[0];
+        pv_virtio_lock(d.dev);
+        pv_virtq_push_batch(pv_virtio_queue(d.dev, 0), echo->held, written, 4);
+        pv_virtq_notify(pv_virtio_queue(d.dev, 0));
+        pv_virtq_notify(pv_virtio_queue(d.dev, 0)); /* nothing new */
+        pv_virtio_unlock(d.dev);
+        echo->held_count = 0;
+        assert_int_equal(d.interrupts[0] - before, round % 2);
+        assert_int_equal(used_index(&d, 0), 4 * round + 4);
+        assert_int_equal(used_len(&d, 0, 4 * round + 2), 3);
+    }
+    assert_false(failed(&d));
     driver_teardown(&d);
 }
 
@@ -195,9 +233,11 @@ static void test_indirect(void **state)
     bring_up(&d, VERSION_1 | INDIRECT);
     const uint64_t table = DATA + 0x8000;
     assert_int_equal(pv_as_write(d.as, DATA, "indirect", 9), 0);
-    put_desc_at(&d, table, 0, DATA, 4, DESC_NEXT, 2);
-    put_desc_at(&d, table, 2, DATA + 4, 5, DESC_NEXT, 1);
-    put_desc_at(&d, table, 1, DATA + 0x800, 64, DESC_WRITE, 0);
+    /* Linked in a split ring's table, in order in a packed one's. */
+    const uint16_t second = d.packed ? 1 : 2, third = d.packed ? 2 : 1;
+    put_desc_at(&d, table, 0, DATA, 4, DESC_NEXT, second);
+    put_desc_at(&d, table, second, DATA + 4, 5, DESC_NEXT, third);
+    put_desc_at(&d, table, third, DATA + 0x800, 64, DESC_WRITE, 0);
     put_desc(&d, 0, 5, table, 3 * 16, DESC_INDIRECT, 0);
     offer(&d, 0, 5);
     kick(&d, 0);
@@ -244,7 +284,8 @@ static void test_dirty_log(void **state)
     pv_virtio_unlock(d.dev);
     assert_int_equal(pv_as_dirty_fetch(d.as, RAM_BASE, bitmap, PV_ARRAY_SIZE(bitmap)), 0);
     unsigned data_page = (DATA - RAM_BASE) / PV_GUEST_PAGE;
-    unsigned used_page = (unsigned)((ring_address(0, PV_VIRTQ_DEVICE) - RAM_BASE) / PV_GUEST_PAGE);
+    uint64_t used = ring_address(0, d.packed ? PV_VIRTQ_DESC : PV_VIRTQ_DEVICE);
+    unsigned used_page = (unsigned)((used - RAM_BASE) / PV_GUEST_PAGE);
     assert_true(bitmap[data_page / 64] >> data_page % 64 & 1);
     assert_true(bitmap[used_page / 64] >> used_page % 64 & 1);
     driver_teardown(&d);
@@ -256,6 +297,7 @@ static void test_dirty_log(void **state)
 struct wild {
     const char *name;
     uint16_t (*build)(struct driver *d);
+    bool split_only; /* packed rings have no such thing */
 };
 
 static uint16_t wild_address(struct driver *d)
@@ -350,21 +392,23 @@ static const struct wild wilds[] = {
     {"length", wild_length},
     {"loop", wild_loop},
     {"self loop", wild_self},
-    {"next", wild_next},
-    {"head", wild_head},
+    {"next", wild_next, true},
+    {"head", wild_head, true},
     {"order", wild_order},
     {"nested indirect", wild_indirect_in_indirect},
     {"indirect length", wild_indirect_length},
     {"indirect empty", wild_indirect_empty},
     {"indirect address", wild_indirect_address},
     {"indirect next", wild_indirect_next},
-    {"available index", wild_index},
+    {"available index", wild_index, true},
 };
 
 static void test_wild_chains(void **state)
 {
     for (size_t i = 0; i < PV_ARRAY_SIZE(wilds); i++) {
         struct driver d;
+        if (wilds[i].split_only && driver_packed)
+            continue;
         echo_setup(&d);
         bring_up(&d, VERSION_1 | INDIRECT);
         offer(&d, 0, wilds[i].build(&d));
@@ -438,6 +482,30 @@ struct bad_ring {
     uint64_t desc, avail, used;
 };
 
+static void check_bad_ring(const struct bad_ring *bad)
+{
+    struct driver d;
+    echo_setup(&d);
+    negotiate(&d, VERSION_1);
+    const uint64_t address[3] = {bad->desc, bad->avail, bad->used};
+    pv_virtio_lock(d.dev);
+    pv_virtio_queue_set_size(d.dev, 0, bad->size);
+    for (unsigned part = 0; part < 3; part++) {
+        pv_virtio_queue_set_address(d.dev, 0, part, false, (uint32_t)address[part]);
+        pv_virtio_queue_set_address(d.dev, 0, part, true, (uint32_t)(address[part] >> 32));
+    }
+    pv_virtio_queue_enable(d.dev, 0);
+    assert_false(pv_virtio_queue_enabled(d.dev, 0));
+    pv_virtio_unlock(d.dev);
+    if (!failed(&d))
+        fail_msg("taken: size %u, %#llx, %#llx, %#llx", bad->size, (long long)bad->desc,
+                 (long long)bad->avail, (long long)bad->used);
+    set_status(&d, PV_VIRTIO_STATUS_DRIVER_OK);
+    kick(&d, 0);
+    assert_int_equal(d.log_lines, 1);
+    driver_teardown(&d);
+}
+
 static void test_bad_rings(void **state)
 {
     const uint64_t a = RAM_BASE, b = RAM_BASE + 0x1000, c = RAM_BASE + 0x2000;
@@ -453,27 +521,8 @@ static void test_bad_rings(void **state)
         {16, a, UINT64_MAX - 1, c},
         {16, a, b, RAM_BASE + RAM_SIZE - 4},
     };
-    for (size_t i = 0; i < PV_ARRAY_SIZE(bad); i++) {
-        struct driver d;
-        echo_setup(&d);
-        negotiate(&d, VERSION_1);
-        const uint64_t address[3] = {bad[i].desc, bad[i].avail, bad[i].used};
-        pv_virtio_lock(d.dev);
-        pv_virtio_queue_set_size(d.dev, 0, bad[i].size);
-        for (unsigned part = 0; part < 3; part++) {
-            pv_virtio_queue_set_address(d.dev, 0, part, false, (uint32_t)address[part]);
-            pv_virtio_queue_set_address(d.dev, 0, part, true, (uint32_t)(address[part] >> 32));
-        }
-        pv_virtio_queue_enable(d.dev, 0);
-        assert_false(pv_virtio_queue_enabled(d.dev, 0));
-        pv_virtio_unlock(d.dev);
-        if (!failed(&d))
-            fail_msg("bad ring %zu was taken", i);
-        set_status(&d, PV_VIRTIO_STATUS_DRIVER_OK);
-        kick(&d, 0);
-        assert_int_equal(d.log_lines, 1);
-        driver_teardown(&d);
-    }
+    for (size_t i = 0; i < PV_ARRAY_SIZE(bad); i++)
+        check_bad_ring(&bad[i]);
 }
 
 static void test_reset_in_flight(void **state)
@@ -514,6 +563,48 @@ static void test_disable_in_flight(void **state)
     driver_teardown(&d);
 }
 
+static void test_queue_reset(void **state)
+{
+    struct driver d;
+    struct echo *echo = echo_setup(&d);
+    bring_up(&d, VERSION_1);
+    pv_virtio_lock(d.dev);
+    pv_virtio_queue_reset(d.dev, 0); /* not negotiated: nothing */
+    assert_true(pv_virtio_queue_enabled(d.dev, 0));
+    pv_virtio_unlock(d.dev);
+
+    bring_up(&d, VERSION_1 | RESET);
+    echo->hold = true;
+    offer_echo(&d, 0, "held");
+    kick(&d, 0);
+    assert_int_equal(echo->held_count, 1);
+    pv_virtio_lock(d.dev);
+    pv_virtio_queue_reset(d.dev, 0);
+    pv_virtio_queue_reset(d.dev, 2); /* not there */
+    assert_false(pv_virtio_queue_enabled(d.dev, 0));
+    assert_true(pv_virtio_queue_enabled(d.dev, 1));
+    assert_int_equal(pv_virtio_queue_size(d.dev, 0), 256);
+    assert_int_equal(pv_virtio_queue_address(d.dev, 0, PV_VIRTQ_DESC), 0);
+    pv_virtio_unlock(d.dev);
+    assert_int_equal(echo->queue_resets, 1);
+    assert_int_equal(echo->reset, 1); /* by the second bring_up only */
+    kick(&d, 0);
+
+    /* The old chain does not show in the new ring, which works. */
+    enable_queue(&d, 0);
+    pv_virtio_lock(d.dev);
+    pv_virtq_push(pv_virtio_queue(d.dev, 0), &echo->held[0], 4);
+    pv_virtio_unlock(d.dev);
+    assert_int_equal(used_index(&d, 0), 0);
+    echo->hold = false;
+    offer_echo(&d, 0, "new");
+    kick(&d, 0);
+    assert_echoed(&d, 0, "new");
+    assert_int_equal(used_index(&d, 0), 1);
+    assert_false(failed(&d));
+    driver_teardown(&d);
+}
+
 static void test_enabled_queue_is_fixed(void **state)
 {
     struct driver d;
@@ -531,6 +622,96 @@ static void test_enabled_queue_is_fixed(void **state)
     driver_teardown(&d);
 }
 
+/* ---- Packed rings only ---- */
+
+static void test_packed_bad_rings(void **state)
+{
+    const uint64_t a = RAM_BASE, b = RAM_BASE + 0x1000, c = RAM_BASE + 0x2000;
+    const struct bad_ring bad[] = {
+        {0, a, b, c},
+        {257, a, b, c}, /* more than the device has */
+        {16, 0, b, c},
+        {16, a + 8, b, c},
+        {16, a, b + 2, c},
+        {16, a, b, c + 2},
+        {16, RAM_BASE + RAM_SIZE - 16, b, c},
+        {16, a, UINT64_MAX - 3, c},
+        {16, a, b, RAM_BASE + RAM_SIZE},
+    };
+    for (size_t i = 0; i < PV_ARRAY_SIZE(bad); i++)
+        check_bad_ring(&bad[i]);
+}
+
+/* Any size will do, not only powers of two: 5 entries, and chains of 2, so that they wrap. */
+static void test_packed_odd_size(void **state)
+{
+    struct driver d;
+    echo_setup(&d);
+    negotiate(&d, VERSION_1);
+    enable_queue_of(&d, 0, 5);
+    set_status(&d, PV_VIRTIO_STATUS_DRIVER_OK);
+    assert_int_equal(pv_as_write(d.as, DATA, "odd", 4), 0);
+    const uint64_t ring = ring_address(0, PV_VIRTQ_DESC);
+    for (unsigned place = 0; place < 40; place += 2) {
+        for (unsigned i = 2; i-- > 0;) {
+            uint16_t flags = (place + i) / 5 % 2 ? PACKED_USED : PACKED_AVAIL;
+            const struct test_desc desc = {DATA + i * 0x800, i ? 64 : 4, 77,
+                                           (uint16_t)(flags | (i ? DESC_WRITE : DESC_NEXT))};
+            assert_int_equal(pv_as_write(d.as, ring + (place + i) % 5 * 16, &desc, 16), 0);
+        }
+        assert_int_equal(pv_as_fill(d.as, DATA + 0x800, 0, 4), 0);
+        kick(&d, 0);
+        assert_echoed(&d, 0, "odd");
+        uint16_t flags = load16(&d, ring + place % 5 * 16 + 14);
+        assert_int_equal(flags, DESC_WRITE | (place / 5 % 2 ? 0 : PACKED_AVAIL | PACKED_USED));
+        assert_int_equal(load16(&d, ring + place % 5 * 16 + 12), 77);
+    }
+    assert_false(failed(&d));
+    driver_teardown(&d);
+}
+
+/* A chain that has no end: every descriptor says that there is another. */
+static void test_packed_endless_chain(void **state)
+{
+    struct driver d;
+    echo_setup(&d);
+    bring_up(&d, VERSION_1);
+    for (unsigned i = 0; i < RING_SIZE; i++)
+        packed_put(&d, 0, i, DATA, 8, 0, DESC_NEXT);
+    kick(&d, 0);
+    assert_true(failed(&d));
+
+    /* Nor one that runs into what is in flight. */
+    bring_up(&d, VERSION_1);
+    struct echo *echo = (struct echo *)d.dev;
+    echo->hold = true;
+    offer_echo(&d, 0, "held");
+    kick(&d, 0);
+    assert_int_equal(echo->held_count, 1);
+    for (unsigned i = 2; i < RING_SIZE + 2; i++)
+        packed_put(&d, 0, i, DATA, 8, 0, i == RING_SIZE + 1 ? 0 : DESC_NEXT);
+    kick(&d, 0);
+    assert_true(failed(&d));
+    driver_teardown(&d);
+}
+
+/* An event structure full of nonsense only costs interrupts. */
+static void test_packed_wild_event(void **state)
+{
+    struct driver d;
+    echo_setup(&d);
+    bring_up(&d, VERSION_1 | EVENT_IDX);
+    for (unsigned i = 0; i < 64; i++) {
+        store16(&d, ring_address(0, PV_VIRTQ_DRIVER), (uint16_t)(i * 4999));
+        store16(&d, ring_address(0, PV_VIRTQ_DRIVER) + 2, (uint16_t)(0xfffc | i));
+        offer_echo(&d, 0, "wild");
+        kick(&d, 0);
+        assert_int_equal(used_index(&d, 0), i + 1);
+    }
+    assert_false(failed(&d));
+    driver_teardown(&d);
+}
+
 /* ---- Negotiation ---- */
 
 static void test_features(void **state)
@@ -538,7 +719,7 @@ static void test_features(void **state)
     struct driver d;
     struct echo *echo = echo_setup(&d);
     assert_int_equal(pv_virtio_device_features(d.dev, 0), 0x30000001);
-    assert_int_equal(pv_virtio_device_features(d.dev, 1), 1);
+    assert_int_equal(pv_virtio_device_features(d.dev, 1), 0x101);
     assert_int_equal(pv_virtio_device_features(d.dev, 2), 0);
 
     negotiate(&d, 1); /* no VERSION_1 */
@@ -650,9 +831,9 @@ static void test_mmio(void **state)
 
     wr(&d, base + 0x70, 4, 3);
     wr(&d, base + 0x14, 4, 1);
-    assert_int_equal(rd(&d, base + 0x10, 4), 1);
+    assert_int_equal(rd(&d, base + 0x10, 4), 0x101);
     wr(&d, base + 0x24, 4, 1);
-    wr(&d, base + 0x20, 4, 1);
+    wr(&d, base + 0x20, 4, 0x101);
     wr(&d, base + 0x70, 4, 11);
     assert_int_equal(rd(&d, base + 0x70, 4), 11);
     mmio_enable_queue(&d, base);
@@ -665,6 +846,19 @@ static void test_mmio(void **state)
     assert_int_equal(rd(&d, base + 0x60, 4), PV_VIRTIO_ISR_QUEUE);
     wr(&d, base + 0x64, 4, PV_VIRTIO_ISR_QUEUE);
     assert_false(wires.level[31]);
+
+    /* Another ring in the same queue, of a device that goes on. */
+    wr(&d, base + 0xc0, 4, 1);
+    assert_int_equal(rd(&d, base + 0xc0, 4), 0);
+    assert_int_equal(rd(&d, base + 0x44, 4), 0);
+    for (unsigned part = 0; part < 3; part++)
+        assert_int_equal(pv_as_fill(d.as, ring_address(0, part), 0, 0x1000), 0);
+    mmio_enable_queue(&d, base);
+    offer_echo(&d, 0, "again");
+    wr(&d, base + 0x50, 4, 0);
+    driver_run(&d);
+    assert_echoed(&d, 0, "again");
+    assert_int_equal(used_index(&d, 0), 1);
 
     wr(&d, base + 0x44, 4, 0);
     assert_int_equal(rd(&d, base + 0x44, 4), 0);
@@ -724,13 +918,8 @@ static uint64_t virtio_cap(struct driver *d, uint64_t fn, unsigned type)
     return 0;
 }
 
-static void pci_start(struct driver *d, uint64_t bar, unsigned vector)
+static void pci_enable_queue(struct driver *d, uint64_t bar, unsigned vector)
 {
-    wr(d, bar + 0x14, 1, 3);
-    wr(d, bar + 8, 4, 1);
-    wr(d, bar + 0xc, 4, 1);
-    wr(d, bar + 0x14, 1, 11);
-    assert_int_equal(rd(d, bar + 0x14, 1), 11);
     wr(d, bar + 0x16, 2, 0);
     wr(d, bar + 0x18, 2, RING_SIZE);
     wr(d, bar + 0x1a, 2, vector);
@@ -741,6 +930,16 @@ static void pci_start(struct driver *d, uint64_t bar, unsigned vector)
     assert_int_equal(rd(d, bar + 0x30, 8), ring_address(0, PV_VIRTQ_DEVICE));
     wr(d, bar + 0x1c, 2, 1);
     assert_int_equal(rd(d, bar + 0x1c, 2), 1);
+}
+
+static void pci_start(struct driver *d, uint64_t bar, unsigned vector)
+{
+    wr(d, bar + 0x14, 1, 3);
+    wr(d, bar + 8, 4, 1);
+    wr(d, bar + 0xc, 4, 0x101);
+    wr(d, bar + 0x14, 1, 11);
+    assert_int_equal(rd(d, bar + 0x14, 1), 11);
+    pci_enable_queue(d, bar, vector);
     wr(d, bar + 0x14, 1, 15);
 }
 
@@ -803,6 +1002,19 @@ static void test_pci(void **state)
     assert_int_equal(msi.data, 81);
     assert_false(wires.level[3]);
 
+    /* The ring starts anew, with the vector it has. */
+    wr(&d, MEM64 + 0x3a, 2, 1);
+    assert_int_equal(rd(&d, MEM64 + 0x3a, 2), 0);
+    assert_int_equal(rd(&d, MEM64 + 0x1c, 2), 0);
+    for (unsigned part = 0; part < 3; part++)
+        assert_int_equal(pv_as_fill(d.as, ring_address(0, part), 0, 0x1000), 0);
+    pci_enable_queue(&d, MEM64, 1);
+    offer_echo(&d, 0, "reset");
+    wr(&d, MEM64 + 0x3000, 2, 0);
+    driver_run(&d);
+    assert_echoed(&d, 0, "reset");
+    assert_int_equal(msi.count, 2);
+
     pv_pci_bus_reset(bus);
     uint64_t value;
     assert_int_equal(pv_as_cpu_read(d.as, MEM64, 4, &value), -EFAULT);
@@ -847,26 +1059,32 @@ static void test_pci_config_window(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_echo),
-        cmocka_unit_test(test_kicks_before_driver_ok),
-        cmocka_unit_test(test_interrupt_suppression),
-        cmocka_unit_test(test_event_index),
-        cmocka_unit_test(test_indirect),
-        cmocka_unit_test(test_buffer_across_regions),
-        cmocka_unit_test(test_dirty_log),
-        cmocka_unit_test(test_wild_chains),
-        cmocka_unit_test(test_indirect_not_negotiated),
-        cmocka_unit_test(test_failures_get_quiet),
-        cmocka_unit_test(test_same_head_forever),
-        cmocka_unit_test(test_bad_rings),
-        cmocka_unit_test(test_reset_in_flight),
-        cmocka_unit_test(test_disable_in_flight),
-        cmocka_unit_test(test_enabled_queue_is_fixed),
-        cmocka_unit_test(test_features),
-        cmocka_unit_test(test_config),
-        cmocka_unit_test(test_mmio),
-        cmocka_unit_test(test_pci),
-        cmocka_unit_test(test_pci_config_window),
+        BOTH_RINGS(test_echo),
+        BOTH_RINGS(test_kicks_before_driver_ok),
+        BOTH_RINGS(test_interrupt_suppression),
+        BOTH_RINGS(test_event_index),
+        BOTH_RINGS(test_event_index_of_batches),
+        BOTH_RINGS(test_indirect),
+        BOTH_RINGS(test_buffer_across_regions),
+        BOTH_RINGS(test_dirty_log),
+        BOTH_RINGS(test_wild_chains),
+        BOTH_RINGS(test_indirect_not_negotiated),
+        BOTH_RINGS(test_failures_get_quiet),
+        BOTH_RINGS(test_same_head_forever),
+        BOTH_RINGS(test_reset_in_flight),
+        BOTH_RINGS(test_disable_in_flight),
+        BOTH_RINGS(test_queue_reset),
+        BOTH_RINGS(test_enabled_queue_is_fixed),
+        SPLIT_RINGS(test_bad_rings),
+        PACKED_RINGS(test_packed_bad_rings),
+        PACKED_RINGS(test_packed_odd_size),
+        PACKED_RINGS(test_packed_endless_chain),
+        PACKED_RINGS(test_packed_wild_event),
+        SPLIT_RINGS(test_features),
+        SPLIT_RINGS(test_config),
+        SPLIT_RINGS(test_mmio),
+        SPLIT_RINGS(test_pci),
+        SPLIT_RINGS(test_pci_config_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,9 +11,12 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "host/thread.h"
 
 /* Submissions waiting to be consumed; a guest that floods us finds itself waiting. */
 #define WORK_BYTES_MAX (4 * PV_MIB)
+/* vkNotifyRingMESA on the wire: number, flags, ring (two words), seqno, flags. */
+#define NOTIFY_WORDS 6
 
 struct pv_vn_work {
     struct pv_vn_work *next;
@@ -58,6 +61,7 @@ static void *control_main(void *opaque)
 {
     struct pv_vn_context *ctx = opaque;
     struct pv_vn_stream stream;
+    pv_thread_name("gpu-control");
     pv_vn_stream_init(&stream, ctx, NULL);
     pthread_mutex_lock(&ctx->lock);
     for (;;) {
@@ -85,18 +89,38 @@ static void *control_main(void *opaque)
     return NULL;
 }
 
+/*
+ * A ring is asleep and its guest waits: when nothing is queued before the notification, it is not
+ * handed to the control thread, which would have to be woken first. False: queue it.
+ */
+static bool notify_now(struct pv_vn_context *ctx, const void *commands, size_t size)
+{
+    uint32_t words[NOTIFY_WORDS];
+    if (!commands || size != sizeof(words))
+        return false;
+    memcpy(words, commands, size);
+    if (words[0] != pv_vn_commands[PV_VN_COMMAND_vkNotifyRingMESA].number || words[1])
+        return false;
+    pthread_mutex_lock(&ctx->lock);
+    bool first = ctx->work_done == ctx->work_queued;
+    pthread_mutex_unlock(&ctx->lock);
+    return first && pv_vn_ring_notify(ctx, words[2] | (uint64_t)words[3] << 32);
+}
+
 int pv_vn_context_queue(struct pv_vn_context *ctx, const void *commands, size_t size,
                         uint32_t timeline, uint64_t fence, struct pv_error **err)
 {
     if (size > WORK_BYTES_MAX)
         return pv_error_set(err, E2BIG, "%zu bytes of commands, at most %llu", size,
                             (unsigned long long)WORK_BYTES_MAX);
+    if (notify_now(ctx, commands, size))
+        return 0;
     struct pv_vn_work *work = malloc(sizeof(*work) + size);
     if (!work)
         return pv_error_set(err, ENOMEM, "out of memory");
     *work = (struct pv_vn_work){
         .fence = fence, .timeline = timeline, .is_fence = !commands, .size = size};
-    if (size)
+    if (commands)
         memcpy(work->commands, commands, size);
     pthread_mutex_lock(&ctx->lock);
     while (ctx->work_bytes + size > WORK_BYTES_MAX && !pv_vn_context_gone(ctx))
@@ -240,6 +264,7 @@ void pv_vn_context_destroy(struct pv_vn_context *ctx)
     pthread_mutex_unlock(&ctx->lock);
     pthread_join(ctx->control, NULL);
     pv_vn_rings_destroy(ctx);
+    pv_vn_monitor_stop(ctx);
     for (struct pv_vn_device *device = ctx->devices; device; device = device->next)
         pv_vn_device_destroy(ctx, device);
     for (struct pv_vn_instance *instance = ctx->instances; instance; instance = instance->next)

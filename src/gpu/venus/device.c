@@ -74,7 +74,8 @@ static VkResult host_extensions(struct pv_vn_stream *stream, const struct pv_vn_
             continue;
         names[count++] = name;
     }
-    names[count++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
+    if (physical->import_types)
+        names[count++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
     info->ppEnabledExtensionNames = names;
     info->enabledExtensionCount = count;
     info->enabledLayerCount = 0;
@@ -94,7 +95,14 @@ static VkResult create(struct pv_vn_stream *stream, struct pv_vn_vkCreateDevice 
     device->handle = *a->pDevice;
     struct device_get from = {physical->instance->get_device_proc, device->handle};
     pv_vn_procs_load(device->procs, PV_VN_LEVEL_DEVICE, device_proc, &from);
-    return VK_SUCCESS;
+    device->map_memory = (PFN_vkMapMemory)device_proc(&from, "vkMapMemory");
+    device->host = pv_vn_host_object_new(
+        device->handle, (pv_vn_destroy_fn *)device->procs[PV_VN_COMMAND_vkDestroyDevice],
+        physical->instance->host);
+    if (device->host)
+        return VK_SUCCESS;
+    PV_VN_PROC(device->procs, vkDestroyDevice)(PV_STEAL(device->handle), NULL);
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
 }
 
 void pv_vn_do_vkCreateDevice(struct pv_vn_stream *stream, void *args)
@@ -149,7 +157,7 @@ void pv_vn_device_destroy(struct pv_vn_context *ctx, struct pv_vn_device *device
     if (all_idle(device)) {
         PV_VN_PROC(device->procs, vkDeviceWaitIdle)(device->handle);
         pv_vn_objects_destroy_device(ctx, device);
-        PV_VN_PROC(device->procs, vkDestroyDevice)(device->handle, NULL);
+        pv_vn_host_object_unref(PV_STEAL(device->host));
     } else {
         pv_warn(PV_LOG_VENUS, "context %u (%s): GPU work never ends, its device is given up",
                 ctx->id, ctx->name);
@@ -276,31 +284,28 @@ void pv_vn_do_vkDeviceWaitIdle(struct pv_vn_stream *stream, void *args)
 
 /* ---- Pools ---- */
 
-static void strike(struct pv_vn_stream *stream, uint64_t pool)
+/* With what was allocated from it, before the driver frees all that and may reuse the handles. */
+static void destroy_pool(struct pv_vn_stream *stream, void *args)
 {
-    if (pool)
-        pv_vn_objects_drop_children(stream->ctx, pool);
-    for (size_t i = 0; i < stream->id_count; i++)
-        pv_vn_object_remove(stream->ctx, stream->ids[i], NULL);
+    if (stream->pool) {
+        pv_vn_objects_drop_children(stream->ctx, stream->pool);
+        pv_vn_object_remove(stream->ctx, stream->pool, NULL);
+    }
+    pv_vn_stream_call(stream, args);
 }
 
 void pv_vn_do_vkDestroyCommandPool(struct pv_vn_stream *stream, void *args)
 {
-    struct pv_vn_vkDestroyCommandPool *a = args;
-    strike(stream, (uint64_t)a->commandPool);
-    pv_vn_stream_call(stream, args);
+    destroy_pool(stream, args);
 }
 
 void pv_vn_do_vkDestroyDescriptorPool(struct pv_vn_stream *stream, void *args)
 {
-    struct pv_vn_vkDestroyDescriptorPool *a = args;
-    strike(stream, (uint64_t)a->descriptorPool);
-    pv_vn_stream_call(stream, args);
+    destroy_pool(stream, args);
 }
 
 void pv_vn_do_vkResetDescriptorPool(struct pv_vn_stream *stream, void *args)
 {
-    struct pv_vn_vkResetDescriptorPool *a = args;
-    pv_vn_objects_drop_children(stream->ctx, (uint64_t)a->descriptorPool);
+    pv_vn_objects_drop_children(stream->ctx, stream->pool);
     pv_vn_stream_call(stream, args);
 }

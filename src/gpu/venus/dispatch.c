@@ -51,19 +51,37 @@ static bool remember_id(struct pv_vn_stream *stream, uint64_t id)
     return true;
 }
 
+/*
+ * The object's entry, from what the stream remembers or from the table; valid until the next call.
+ * An object that another thread removes just now is one that the guest uses and destroys at once:
+ * either answer would be right.
+ */
+static const struct pv_gpu_entry *look_up(struct pv_vn_stream *stream, unsigned type, uint64_t id)
+{
+    struct pv_vn_recent *recent = &stream->recent[(id ^ id >> 6) % PV_VN_RECENT];
+    uint64_t era = atomic_load_explicit(&stream->ctx->objects_era, memory_order_acquire);
+    if (recent->era == era && recent->entry.id == id && recent->entry.type == type)
+        return &recent->entry;
+    recent->era = era;
+    recent->entry.id = 0;
+    return pv_vn_object_get(stream->ctx, type, id, &recent->entry) ? &recent->entry : NULL;
+}
+
 /* The decoder's way from ids to handles. */
 static bool resolve(void *opaque, unsigned type, uint64_t id, uint64_t *handle, bool *dead)
 {
     struct pv_vn_stream *stream = opaque;
-    struct pv_gpu_entry entry;
-    if (!pv_vn_object_get(stream->ctx, type, id, &entry))
+    const struct pv_gpu_entry *entry = look_up(stream, type, id);
+    if (!entry)
         return false;
-    *handle = entry.handle;
+    *handle = entry->handle;
+    if (type == PV_VN_HANDLE_VkCommandPool || type == PV_VN_HANDLE_VkDescriptorPool)
+        stream->pool = id;
     if (!stream->self.id && dispatchable(type))
-        stream->self = entry;
+        stream->self = *entry;
     if (stream->cmd->role == PV_VN_ROLE_DESTROY && role_type(stream->cmd) == type)
         return remember_id(stream, id);
-    if (entry.dead)
+    if (entry->dead)
         *dead = true;
     return true;
 }
@@ -132,20 +150,6 @@ static void set_result(const struct pv_vn_command *cmd, void *args, VkResult res
         memcpy((char *)args + cmd->ret_offset, &result, sizeof(result));
 }
 
-/* The pool of what is allocated from one: its id, for dropping them together. */
-static uint64_t pool_of(const struct pv_vn_stream *stream, const void *args)
-{
-    uint64_t pool = 0;
-    if (stream->cmd == &pv_vn_commands[PV_VN_COMMAND_vkAllocateCommandBuffers]) {
-        const struct pv_vn_vkAllocateCommandBuffers *a = args;
-        memcpy(&pool, &a->pAllocateInfo->commandPool, 8);
-    } else if (stream->cmd == &pv_vn_commands[PV_VN_COMMAND_vkAllocateDescriptorSets]) {
-        const struct pv_vn_vkAllocateDescriptorSets *a = args;
-        memcpy(&pool, &a->pAllocateInfo->descriptorPool, 8);
-    }
-    return pool;
-}
-
 void pv_vn_stream_register(struct pv_vn_stream *stream, void *args, void *owner)
 {
     const struct pv_vn_command *cmd = stream->cmd;
@@ -154,14 +158,13 @@ void pv_vn_stream_register(struct pv_vn_stream *stream, void *args, void *owner)
     memcpy(&ids, (char *)args + field->ids, sizeof(ids));
     memcpy(&handles, (char *)args + field->offset, sizeof(handles));
     uint64_t count = field->shape == PV_VN_POINTER ? 1 : pv_vn_array_length(field, args);
-    uint64_t pool = pool_of(stream, args);
     if (!ids)
         return;
     /* Pipelines may come out in part: those that failed are null and dead. */
     for (uint64_t i = 0; i < count; i++) {
         struct pv_gpu_entry entry = {.id = ids[i],
                                      .handle = handles[i],
-                                     .parent = pool,
+                                     .parent = stream->pool,
                                      .owner = owner,
                                      .type = field->type,
                                      .dead = !handles[i]};
@@ -240,6 +243,7 @@ size_t pv_vn_stream_one(struct pv_vn_stream *stream, const void *data, size_t si
     dec->failed = dec->dead = false;
     stream->self = (struct pv_gpu_entry){0};
     stream->id_count = 0;
+    stream->pool = 0;
     pv_vn_arena_reset(&stream->arena);
 
     uint32_t number = pv_vn_get_u32(dec);

@@ -15,14 +15,13 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 #include "base/checked.h"
 #include "base/util.h"
 #include "gpu/venus/context.h"
 #include "host/clock.h"
+#include "host/thread.h"
 
 /* The status word's bits (venus-protocol section c). */
 #define STATUS_IDLE  1u
@@ -32,6 +31,7 @@
 #define RING_BUFFER_MAX (16 * PV_MIB)
 /* The longest that an idle ring may keep a host CPU busy, whatever the guest asks for. */
 #define SPIN_MAX_NS (2 * UINT64_C(1000000))
+#define NAP_NS      10000
 
 struct pv_vn_ring {
     uint64_t id;
@@ -42,10 +42,10 @@ struct pv_vn_ring {
     uint32_t buffer_size;
     uint64_t extra_size;
     uint64_t idle_ns;
-    uint64_t monitor_ns; /* how often ALIVE is set; 0: never */
-    uint64_t alive_at;
+    bool monitored; /* the guest wants to see ALIVE */
     int32_t priority;
     pthread_t thread;
+    pthread_cond_t wake;      /* of the sleeping thread, with ctx->lock */
     bool stopping;            /* under ctx->lock */
     bool notified;            /* under ctx->lock */
     uint32_t waiters;         /* under ctx->lock: how many wait for head to move */
@@ -56,14 +56,6 @@ struct pv_vn_ring {
     struct pv_vn_ring *next;
 };
 
-static void keep_alive(struct pv_vn_ring *ring, uint64_t now)
-{
-    if (ring->monitor_ns && now >= ring->alive_at) {
-        atomic_fetch_or(ring->status, STATUS_ALIVE);
-        ring->alive_at = now + ring->monitor_ns;
-    }
-}
-
 static void publish_head(struct pv_vn_ring *ring, uint32_t head)
 {
     atomic_store_explicit(ring->head, head, memory_order_seq_cst);
@@ -72,13 +64,6 @@ static void publish_head(struct pv_vn_ring *ring, uint32_t head)
         pthread_cond_broadcast(&ring->ctx->changed);
         pthread_mutex_unlock(&ring->ctx->lock);
     }
-}
-
-static void advance(struct pv_vn_ring *ring, uint32_t head)
-{
-    publish_head(ring, head);
-    if (ring->monitor_ns)
-        keep_alive(ring, pv_clock_ns());
 }
 
 /*
@@ -97,7 +82,7 @@ static uint32_t consume_wrapped(struct pv_vn_ring *ring, uint32_t head, uint32_t
         if (!one)
             return 0;
         used += one;
-        advance(ring, head + used);
+        publish_head(ring, head + used);
     }
     return used;
 }
@@ -121,7 +106,7 @@ static bool consume(struct pv_vn_ring *ring, uint32_t head, uint32_t tail)
         if (straight == left || straight >= ring->buffer_size / 8) {
             used = pv_vn_stream_one(&ring->stream, ring->buffer + at, straight);
             if (used)
-                advance(ring, head + used);
+                publish_head(ring, head + used);
         } else {
             used = consume_wrapped(ring, head, straight, left);
         }
@@ -138,20 +123,8 @@ static void sleep_until_notified(struct pv_vn_ring *ring, uint32_t head)
     atomic_fetch_or(ring->status, STATUS_IDLE);
     if (atomic_load(ring->tail) == head) {
         pthread_mutex_lock(&ctx->lock);
-        while (!ring->notified && !ring->stopping && !pv_vn_context_gone(ctx)) {
-            uint64_t now = pv_clock_ns();
-            keep_alive(ring, now);
-            if (!ring->monitor_ns) {
-                pthread_cond_wait(&ctx->changed, &ctx->lock);
-                continue;
-            }
-            struct timespec until;
-            clock_gettime(CLOCK_REALTIME, &until);
-            uint64_t ns = (uint64_t)until.tv_nsec + ring->monitor_ns;
-            until.tv_sec += ns / PV_NSEC_PER_SEC;
-            until.tv_nsec = ns % PV_NSEC_PER_SEC;
-            pthread_cond_timedwait(&ctx->changed, &ctx->lock, &until);
-        }
+        while (!ring->notified && !ring->stopping && !pv_vn_context_gone(ctx))
+            pthread_cond_wait(&ring->wake, &ctx->lock);
         pthread_mutex_unlock(&ctx->lock);
     }
     pthread_mutex_lock(&ctx->lock);
@@ -165,30 +138,43 @@ static bool stopping(struct pv_vn_ring *ring)
     return __atomic_load_n(&ring->stopping, __ATOMIC_RELAXED) || pv_vn_context_gone(ring->ctx);
 }
 
+/*
+ * How an idle ring waits for the guest's next command, by how long it has been idle: at first it
+ * looks all the time, for a guest that waits for a reply sends its next command as soon as it has
+ * it; then it naps; then it sleeps until it is notified, which costs the guest a system call and
+ * both a wake-up.
+ */
+static void idle(struct pv_vn_ring *ring, uint32_t head, uint64_t idle_ns)
+{
+    if (idle_ns > ring->idle_ns)
+        sleep_until_notified(ring, head);
+    else if (idle_ns > ring->idle_ns / 16)
+        nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
+    else
+        sched_yield();
+}
+
 static void *ring_main(void *opaque)
 {
     struct pv_vn_ring *ring = opaque;
     uint32_t head = 0;
     uint64_t busy_at = pv_clock_ns();
-    if (ring->priority)
-        setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), ring->priority);
+    pv_thread_name("gpu-ring");
+    pv_thread_nice(ring->priority);
+    pv_thread_precise();
     while (!stopping(ring)) {
         uint32_t tail = atomic_load_explicit(ring->tail, memory_order_acquire);
-        uint64_t now = pv_clock_ns();
-        keep_alive(ring, now);
         if (tail != head) {
             if (!consume(ring, head, tail))
                 break;
             head = tail;
             busy_at = pv_clock_ns();
-        } else if (now - busy_at > ring->idle_ns) {
-            sleep_until_notified(ring, head);
-            busy_at = pv_clock_ns();
-        } else if (now - busy_at > ring->idle_ns / 16) {
-            nanosleep(&(struct timespec){.tv_nsec = 10000}, NULL);
-        } else {
-            sched_yield();
+            continue;
         }
+        uint64_t idle_ns = pv_clock_ns() - busy_at;
+        idle(ring, head, idle_ns);
+        if (idle_ns > ring->idle_ns)
+            busy_at = pv_clock_ns();
     }
     return NULL;
 }
@@ -248,21 +234,27 @@ static void fill_in(struct pv_vn_ring *ring, const VkRingCreateInfoMESA *info)
     ring->buffer_size = info->bufferSize;
     ring->extra_size = info->extraSize;
     ring->idle_ns = PV_MIN(info->idleTimeout, SPIN_MAX_NS);
-    const VkRingMonitorInfoMESA *monitor =
-        pv_vn_chain_find(info->pNext, PV_VN_STYPE_VkRingMonitorInfoMESA);
-    if (monitor)
-        ring->monitor_ns =
-            PV_MAX((uint64_t)monitor->maxReportingPeriodMicroseconds * 1000 / 3, 1000000u);
     const VkRingPriorityInfoMESA *priority =
         pv_vn_chain_find(info->pNext, PV_VN_STYPE_VkRingPriorityInfoMESA);
     if (priority) /* a guest may only ask to matter less */
         ring->priority = PV_MAX(0, PV_MIN(priority->priority, 19));
 }
 
+/* A third of the longest time that the guest allows; 0: it does not look. */
+static uint64_t monitor_period(const VkRingCreateInfoMESA *info)
+{
+    const VkRingMonitorInfoMESA *monitor =
+        pv_vn_chain_find(info->pNext, PV_VN_STYPE_VkRingMonitorInfoMESA);
+    return monitor ? PV_MAX(monitor->maxReportingPeriodMicroseconds * UINT64_C(1000) / 3,
+                            PV_NSEC_PER_SEC / 1000)
+                   : 0;
+}
+
 static void ring_free(struct pv_vn_ring *ring)
 {
     pv_vn_stream_finish(&ring->stream);
     pv_gpu_memory_unref(ring->pages);
+    pthread_cond_destroy(&ring->wake);
     free(ring->wrapped);
     free(ring);
 }
@@ -279,9 +271,12 @@ int pv_vn_ring_create(struct pv_vn_context *ctx, uint64_t id, const VkRingCreate
         pv_gpu_memory_unref(pages);
         return -EINVAL;
     }
+    uint64_t period = monitor_period(info);
+    ring->monitored = period != 0;
     ring->id = id;
     ring->ctx = ctx;
     ring->pages = pages;
+    pthread_cond_init(&ring->wake, NULL);
     pv_vn_stream_init(&ring->stream, ctx, ring);
     fill_in(ring, info);
     ring->wrapped = malloc(ring->buffer_size);
@@ -291,6 +286,8 @@ int pv_vn_ring_create(struct pv_vn_context *ctx, uint64_t id, const VkRingCreate
               : find(ctx, id)                                        ? -EEXIST
               : ctx->ring_count >= PV_VN_RINGS_MAX                   ? -E2BIG
                                                                      : 0;
+    if (ret == 0 && period)
+        ret = pv_vn_monitor_start(ctx, period);
     if (ret == 0)
         ret = -pthread_create(&ring->thread, NULL, ring_main, ring);
     if (ret == 0) {
@@ -308,6 +305,7 @@ int pv_vn_ring_create(struct pv_vn_context *ctx, uint64_t id, const VkRingCreate
 static void stop_and_free(struct pv_vn_context *ctx, struct pv_vn_ring *ring)
 {
     __atomic_store_n(&ring->stopping, true, __ATOMIC_RELAXED);
+    pthread_cond_signal(&ring->wake);
     pthread_cond_broadcast(&ctx->changed);
     pthread_mutex_unlock(&ctx->lock);
     pthread_join(ring->thread, NULL);
@@ -346,10 +344,19 @@ void pv_vn_rings_destroy(struct pv_vn_context *ctx)
 void pv_vn_rings_fatal(struct pv_vn_context *ctx)
 {
     pthread_mutex_lock(&ctx->lock);
-    for (struct pv_vn_ring *ring = ctx->rings; ring; ring = ring->next)
+    for (struct pv_vn_ring *ring = ctx->rings; ring; ring = ring->next) {
         atomic_fetch_or(ring->status, STATUS_FATAL);
+        pthread_cond_signal(&ring->wake);
+    }
     pthread_cond_broadcast(&ctx->changed);
     pthread_mutex_unlock(&ctx->lock);
+}
+
+void pv_vn_rings_alive(struct pv_vn_context *ctx)
+{
+    for (struct pv_vn_ring *ring = ctx->rings; ring; ring = ring->next)
+        if (ring->monitored)
+            atomic_fetch_or(ring->status, STATUS_ALIVE);
 }
 
 /* ---- What the control stream asks of rings ---- */
@@ -360,7 +367,7 @@ bool pv_vn_ring_notify(struct pv_vn_context *ctx, uint64_t id)
     struct pv_vn_ring *ring = find(ctx, id);
     if (ring) {
         ring->notified = true;
-        pthread_cond_broadcast(&ctx->changed);
+        pthread_cond_signal(&ring->wake);
     }
     pthread_mutex_unlock(&ctx->lock);
     return ring != NULL;

@@ -6,11 +6,14 @@
  *
  * Waits are made in steps, so that a ring whose guest is gone does not wait for ever.
  */
+#include <sched.h>
+
 #include "base/util.h"
 #include "gpu/venus/context.h"
 #include "host/clock.h"
 
 #define STEP_NS UINT64_C(50000000)
+#define LOOK_NS UINT64_C(50000)
 
 /* Calls again with what is left of *timeout until it is over or the context is gone. */
 static VkResult wait_in_steps(struct pv_vn_stream *stream, void *args, uint64_t *timeout,
@@ -27,9 +30,29 @@ static VkResult wait_in_steps(struct pv_vn_stream *stream, void *args, uint64_t 
     return *ret;
 }
 
+/*
+ * A guest that has seen its fence's feedback in memory waits for the fence itself next, only so
+ * that it may be reset: the fence is signaled, or will be in microseconds. Drivers' waits take a
+ * system call and a wake-up even then, so it is looked at for a moment first.
+ */
+static void look_at_fences(const struct pv_vn_stream *stream, const struct pv_vn_vkWaitForFences *a)
+{
+    const struct pv_vn_device *device = stream->self.owner;
+    uint64_t until = pv_clock_ns() + LOOK_NS;
+    uint32_t signaled = 0;
+    while (signaled < a->fenceCount && pv_clock_ns() < until) {
+        if (PV_VN_PROC(device->procs, vkGetFenceStatus)(device->handle, a->pFences[signaled]) ==
+            VK_SUCCESS)
+            signaled++;
+        else
+            sched_yield();
+    }
+}
+
 void pv_vn_do_vkWaitForFences(struct pv_vn_stream *stream, void *args)
 {
     struct pv_vn_vkWaitForFences *a = args;
+    look_at_fences(stream, a);
     a->ret = wait_in_steps(stream, a, &a->timeout, &a->ret);
 }
 

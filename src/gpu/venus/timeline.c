@@ -7,6 +7,7 @@
 
 #include "base/util.h"
 #include "gpu/venus/context.h"
+#include "host/thread.h"
 
 struct pending {
     struct pending *next;
@@ -42,6 +43,7 @@ static void *timeline_main(void *opaque)
     struct pv_vn_timeline *timeline = opaque;
     struct pv_vn_context *ctx = timeline->ctx;
     struct pv_vn_device *device = timeline->queue->device;
+    pv_thread_name("gpu-timeline");
     pthread_mutex_lock(&timeline->lock);
     for (;;) {
         while (!timeline->first && !timeline->stopping)

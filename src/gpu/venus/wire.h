@@ -64,6 +64,7 @@ struct pv_vn_field {
     uint8_t len_size;
     uint16_t len_offset;
     uint16_t len_inner;
+    uint16_t run; /* from here on, so many inputs are one word each and lie in a row; 0: no row */
 };
 
 struct pv_vn_struct {
@@ -151,7 +152,7 @@ struct pv_vn_decoder {
 };
 
 void pv_vn_fail(struct pv_vn_decoder *dec, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((cold, format(printf, 2, 3)));
 
 uint32_t pv_vn_get_u32(struct pv_vn_decoder *dec);
 uint64_t pv_vn_get_u64(struct pv_vn_decoder *dec);

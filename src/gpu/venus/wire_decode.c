@@ -103,8 +103,19 @@ static void get_scalar(struct pv_vn_decoder *dec, const struct pv_vn_field *fiel
         memcpy(to, &value, 8);
     } else {
         uint32_t value = pv_vn_get_u32(dec);
-        memcpy(to, &value, PV_MIN(field->size, 4));
+        if (field->size == 4)
+            memcpy(to, &value, 4);
+        else
+            memcpy(to, &value, PV_MIN(field->size, 4));
     }
+}
+
+/* Fields that are words in a row in memory and on the wire. */
+static void get_run(struct pv_vn_decoder *dec, const struct pv_vn_field *field, char *base)
+{
+    const uint8_t *at = take(dec, field->run * UINT64_C(4));
+    for (unsigned i = 0; at && i < field->run; i++)
+        memcpy(base + field->offset + i * 4, at + i * 4, 4);
 }
 
 static void get_handle(struct pv_vn_decoder *dec, const struct pv_vn_field *field, void *to)
@@ -173,7 +184,11 @@ uint64_t pv_vn_array_length(const struct pv_vn_field *field, const void *base)
             return 0;
         at = field->len == PV_VN_LEN_VIA ? pointer + field->len_inner : pointer;
     }
-    memcpy(&length, at, field->len_size);
+    switch (field->len_size) { /* sizes that the compiler knows are loads, not calls */
+    case 1: length = *(const uint8_t *)at; break;
+    case 8: memcpy(&length, at, 8); break;
+    default: memcpy(&length, at, 4);
+    }
     if (field->len == PV_VN_LEN_WORDS)
         return length / 4;
     if (field->len == PV_VN_LEN_MASK)
@@ -275,7 +290,11 @@ static void decode_field(struct pv_vn_decoder *dec, const struct pv_vn_field *fi
     char *at = base + field->offset;
     switch (field->shape) {
     case PV_VN_VALUE:
-        if (field->kind == PV_VN_STRUCT)
+        if (field->kind == PV_VN_HANDLE && mode == FULL)
+            get_handle(dec, field, at);
+        else if (field->kind == PV_VN_SCALAR && mode == FULL)
+            get_scalar(dec, field, at);
+        else if (field->kind == PV_VN_STRUCT)
             decode_struct(dec, field->type, at, mode);
         else if (mode == FULL || field->flags & PV_VN_LENGTH)
             get_elements(dec, field, at, 1, FULL);
@@ -299,9 +318,17 @@ static void decode_members(struct pv_vn_decoder *dec, const struct pv_vn_struct 
                            enum mode mode)
 {
     const struct pv_vn_field *field = &pv_vn_struct_fields[desc->first_field];
-    for (unsigned i = 0; i < desc->field_count && !dec->failed; i++, field++)
+    const struct pv_vn_field *end = field + desc->field_count;
+    while (field < end && !dec->failed) {
+        if (field->run && mode == FULL) {
+            get_run(dec, field, base);
+            field += field->run;
+            continue;
+        }
         if (field->kind != PV_VN_STYPE && field->kind != PV_VN_CHAIN)
             decode_field(dec, field, base, mode);
+        field++;
+    }
 }
 
 static const struct pv_vn_struct *chain_member(const struct pv_vn_struct *head, uint32_t stype)
@@ -384,21 +411,33 @@ const struct pv_vn_command *pv_vn_command_find(uint32_t number)
     return &pv_vn_commands[pv_vn_command_by_number[number] - 1];
 }
 
+/* The first parameter of most commands: whom the driver is called for, so it must be there. */
+static void get_self(struct pv_vn_decoder *dec, const struct pv_vn_field *field, char *args)
+{
+    uint64_t handle;
+    get_handle(dec, field, args + field->offset);
+    memcpy(&handle, args + field->offset, 8);
+    if (!handle && !dec->failed && !dec->dead && !(field->flags & PV_VN_OPTIONAL))
+        pv_vn_fail(dec, "no %s", pv_vn_handle_names[field->type]);
+}
+
 bool pv_vn_decode_request(struct pv_vn_decoder *dec, const struct pv_vn_command *cmd, void *args)
 {
     const struct pv_vn_field *field = &pv_vn_params[cmd->first_param];
-    for (unsigned i = 0; i < cmd->param_count && !dec->failed; i++, field++) {
+    const struct pv_vn_field *end = field + cmd->param_count;
+    if (field < end && field->kind == PV_VN_HANDLE && field->shape == PV_VN_VALUE)
+        get_self(dec, field++, args);
+    while (field < end && !dec->failed) {
+        if (field->run) {
+            get_run(dec, field, args);
+            field += field->run;
+            continue;
+        }
         if (field->flags & PV_VN_NEW)
             get_new_handles(dec, field, args);
         else
             decode_field(dec, field, args, field->flags & PV_VN_OUT ? PARTIAL : FULL);
-        if (i == 0 && field->kind == PV_VN_HANDLE && field->shape == PV_VN_VALUE && !dec->failed &&
-            !dec->dead) {
-            uint64_t handle;
-            memcpy(&handle, (char *)args + field->offset, 8);
-            if (!handle && !(field->flags & PV_VN_OPTIONAL))
-                pv_vn_fail(dec, "no %s", pv_vn_handle_names[field->type]);
-        }
+        field++;
     }
     return !dec->failed;
 }

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* What threads need of their host beyond pthreads. */
+#ifndef PV_HOST_THREAD_H
+#define PV_HOST_THREAD_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+/* Names the calling thread (at most 15 characters) in the host's lists. */
+void pv_thread_name(const char *name);
+
+/* Makes the calling thread matter less: 0 (no change) to 19. */
+void pv_thread_nice(int nice);
+
+/* Sleeps of the calling thread end within a microsecond or so, where hosts would add 50. */
+void pv_thread_precise(void);
+
+/* A condition whose timed waits are by pv_clock_ns(). */
+void pv_cond_init(pthread_cond_t *cond);
+/* As pthread_cond_wait, for at most `ns`. */
+void pv_cond_wait_for(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns);
+
+#endif
