@@ -3,10 +3,12 @@
 
 #include "base/error.h"
 #include "base/util.h"
+#include "machine/acpi/acpi.h"
 #include "machine/flash.h"
 #include "machine/fwcfg.h"
 #include "machine/loader.h"
 #include "machine/map.h"
+#include "machine/smbios.h"
 #include "machine/varstore.h"
 
 #include <errno.h>
@@ -119,6 +121,40 @@ static int set_kernel(struct pv_fwcfg *fwcfg, const struct pv_firmware_config *c
     return ret;
 }
 
+static int set_buffer(struct pv_fwcfg *fwcfg, const char *name, const struct pv_buffer *buffer,
+                      struct pv_error **err)
+{
+    return pv_fwcfg_set_file(fwcfg, name, buffer->data, buffer->size, err);
+}
+
+static int set_acpi(struct pv_fwcfg *fwcfg, const struct pv_acpi_config *config,
+                    struct pv_error **err)
+{
+    struct pv_acpi acpi;
+    int ret = pv_acpi_build(&acpi, config, err);
+
+    if (ret < 0)
+        return ret;
+    ret = set_buffer(fwcfg, PV_ACPI_RSDP_FILE, &acpi.rsdp, err);
+    if (ret >= 0)
+        ret = set_buffer(fwcfg, PV_ACPI_TABLES_FILE, &acpi.tables, err);
+    if (ret >= 0)
+        ret = set_buffer(fwcfg, PV_ACPI_LOADER_FILE, &acpi.loader, err);
+    pv_acpi_finish(&acpi);
+    return ret;
+}
+
+static int set_smbios(struct pv_fwcfg *fwcfg, struct pv_error **err)
+{
+    PV_CLEANUP_BUFFER struct pv_buffer tables = PV_BUFFER_INIT(4096);
+    uint8_t anchor[PV_SMBIOS_ANCHOR_SIZE];
+
+    if (pv_smbios_build(&tables, anchor) < 0)
+        return pv_error_set(err, ENOMEM, "out of memory for the SMBIOS tables");
+    int ret = pv_fwcfg_set_file(fwcfg, PV_SMBIOS_ANCHOR_FILE, anchor, sizeof(anchor), err);
+    return ret < 0 ? ret : set_buffer(fwcfg, PV_SMBIOS_TABLES_FILE, &tables, err);
+}
+
 static int create_fwcfg(struct pv_firmware *firmware, const struct pv_firmware_config *config,
                         struct pv_error **err)
 {
@@ -130,6 +166,10 @@ static int create_fwcfg(struct pv_firmware *firmware, const struct pv_firmware_c
         ret = pv_fwcfg_set_u16(firmware->fwcfg, PV_FWCFG_MAX_CPUS, (uint16_t)config->vcpus, err);
     if (ret >= 0)
         ret = set_kernel(firmware->fwcfg, config, err);
+    if (ret >= 0)
+        ret = set_smbios(firmware->fwcfg, err);
+    if (ret >= 0 && config->acpi)
+        ret = set_acpi(firmware->fwcfg, config->acpi, err);
     return ret;
 }
 

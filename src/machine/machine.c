@@ -19,6 +19,7 @@
 #include "engine/engine.h"
 #include "host/clock.h"
 #include "host/loop.h"
+#include "machine/acpi/acpi.h"
 #include "machine/fdt.h"
 #include "machine/firmware.h"
 #include "machine/gicv2m.h"
@@ -380,6 +381,7 @@ static int create_chips(struct pv_machine *machine, struct pv_error **err)
 static int create_firmware(struct pv_machine *machine, struct pv_error **err)
 {
     const struct pv_machine_config *config = &machine->config;
+    const struct pv_acpi_config acpi = {.vcpus = config->vcpus, .mpidr = machine->mpidr};
     const struct pv_firmware_config firmware = {
         .as = config->as,
         .code = config->firmware,
@@ -389,6 +391,7 @@ static int create_firmware(struct pv_machine *machine, struct pv_error **err)
         .initrd = config->initrd,
         .append = config->append,
         .vcpus = config->vcpus,
+        .acpi = config->acpi ? &acpi : NULL,
     };
 
     return config->firmware ? pv_firmware_create(&machine->firmware, &firmware, err) : 0;
