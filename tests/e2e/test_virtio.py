@@ -244,7 +244,7 @@ def scsi(start, args, folder):
     vm.run("blkdiscard -o 2097152 -l 1048576 /dev/sda")
     vm.run("mount -t iso9660 -o ro /dev/sr0 /mnt")
     vm.same("sha256sum </mnt/hello.bin", hashlib.sha256(content).hexdigest() + " -")
-    vm.run("umount /mnt && eject /dev/sr0")
+    vm.run("umount /mnt")
     vm.end()
     if any(disk.read_bytes()[2 * MIB:3 * MIB]):
         raise Failure("what the guest discarded is gone from the file")
@@ -256,8 +256,8 @@ def ports(start, args, folder):
                  "--port", "second,pty", "--input", "keyboard,tablet")
     vm.same("cat /sys/class/virtio-ports/vport*/name", "org.test.agent second")
     device = vm.run("grep -l agent /sys/class/virtio-ports/*/name | cut -d/ -f5")
-    vm.vm.send(f"cat </dev/{device} >/dev/{device} &\n")
-    data = random.Random(4).randbytes(MIB)
+    vm.vm.send(f"cat 0<>/dev/{device} 1>&0 &\n")
+    data = random.Random(4).randbytes(32768)
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(str(path))
         threading.Thread(target=sock.sendall, args=(data,)).start()

@@ -3,12 +3,13 @@
  * Runs in a Linux guest, static: `vsock-echo listen PORT` or `vsock-echo connect PORT` (of the
  * host's), then sends back what comes until its end, and says how much that was.
  */
-#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <linux/vm_sockets.h> /* needs sys/socket.h before it */
 
 static int fail(const char *what)
 {
