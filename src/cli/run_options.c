@@ -47,6 +47,19 @@ int cli_parse_cdrom(const char *text, struct pv_config *config, struct pv_error 
     return add_disk("--cdrom", &disk, config, err);
 }
 
+int cli_parse_acpi(const char *text, struct pv_config *config, struct pv_error **err)
+{
+    if (!strcmp(text, "on"))
+        config->acpi = PV_ACPI_ON;
+    else if (!strcmp(text, "off"))
+        config->acpi = PV_ACPI_OFF;
+    else if (!strcmp(text, "auto"))
+        config->acpi = PV_ACPI_AUTO;
+    else
+        return pv_error_set(err, EINVAL, "--acpi '%s': use on, off or auto", text);
+    return 0;
+}
+
 int cli_parse_forward(const char *text, struct pv_port_forward *forward, struct pv_error **err)
 {
     static const char form[] = "use tcp:[ADDRESS:]HOSTPORT:GUESTPORT or udp:...";

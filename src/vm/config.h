@@ -26,6 +26,12 @@ enum pv_config_disk_bus {
     PV_DISK_SCSI,   /* a target of the VM's virtio-scsi adapter */
 };
 
+enum pv_config_acpi {
+    PV_ACPI_AUTO, /* with UEFI firmware */
+    PV_ACPI_ON,
+    PV_ACPI_OFF,
+};
+
 struct pv_config_disk {
     const char *path;
     bool read_only;
@@ -62,7 +68,14 @@ struct pv_config {
     unsigned cpus;
     uint64_t memory; /* bytes */
 
-    const char *kernel; /* required: firmware boot is not there yet */
+    /*
+     * What starts: "none" (the kernel itself), "uefi", "uboot", or a flash image's path. NULL: the
+     * kernel if there is one, else UEFI. Firmware is handed the kernel.
+     */
+    const char *firmware;
+    const char *vars; /* the file that keeps firmware's variables, made when missing; or NULL */
+    enum pv_config_acpi acpi;
+    const char *kernel; /* or NULL, with firmware */
     const char *initrd; /* or NULL */
     const char *append; /* kernel command line, or NULL */
 

@@ -23,6 +23,7 @@
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
 #include "vm/devices.h"
+#include "vm/firmware.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -214,8 +215,11 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
         .append = config->append,
         .events = {powered_off, was_reset, fatal, vm},
     };
+    struct pv_firmware_files firmware;
     int ret = choose_engine(&machine.engine, config->engine, err);
 
+    if (ret >= 0)
+        ret = pv_firmware_choose(&firmware, config, err);
     if (ret >= 0)
         ret = pv_loop_create(&vm->loop, err);
     if (ret >= 0)
@@ -226,6 +230,10 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
         ret = pv_chardev_null_create(&vm->silence, err);
     if (ret < 0)
         return ret;
+    machine.firmware = firmware.code;
+    machine.vars_template = firmware.vars_template;
+    machine.vars = config->vars;
+    machine.acpi = firmware.acpi;
     machine.loop = vm->loop;
     machine.as = vm->as;
     machine.uart = config->console_virtio ? vm->silence : vm->console;
