@@ -67,6 +67,15 @@ static VkResult mock_host_pointer(VkDevice device, VkExternalMemoryHandleTypeFla
     return VK_SUCCESS;
 }
 
+static VkResult mock_buffer(VkDevice device, const VkBufferCreateInfo *info, const void *allocator,
+                            uint64_t *out)
+{
+    const VkExternalMemoryBufferCreateInfo *external =
+        pv_vn_chain_find(info->pNext, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
+    mock_vulkan_log.buffer_handles = external ? external->handleTypes : 0;
+    return mock_create(device, info, allocator, out);
+}
+
 static VkResult mock_map(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset,
                          VkDeviceSize size, VkMemoryMapFlags flags, void **data)
 {
@@ -118,6 +127,7 @@ PFN_vkVoidFunction mock_vulkan_proc(void *parent, const char *name)
         ROW("vkGetPhysicalDeviceMemoryProperties", mock_memory),
         ROW("vkGetMemoryHostPointerPropertiesEXT", mock_host_pointer),
         ROW("vkGetDeviceQueue", mock_queue),
+        ROW("vkCreateBuffer", mock_buffer),
         ROW("vkMapMemory", mock_map),
         ROW("vkFreeMemory", mock_free_memory),
         ROW("vkDestroyDevice", mock_destroy_device),

@@ -28,7 +28,8 @@ enum { MOCK_IMPORTED, MOCK_MAPPED };
 #define MOCK_MAPPED_SIZE 65536u
 
 struct mock_vulkan_log {
-    void *mapped; /* what vkMapMemory gave last */
+    void *mapped;                                   /* what vkMapMemory gave last */
+    VkExternalMemoryHandleTypeFlags buffer_handles; /* of the last buffer */
     unsigned memories_freed, devices_destroyed, instances_destroyed;
 };
 

@@ -90,6 +90,7 @@ static const struct jit_link *run_code(struct cpu *c, const void *code)
     c->jit.page = c->pc & ~MMU_PAGE_MASK;
     jit->stubs.enter(c, code);
     c->nzcv = jit_flags_to_nzcv(c->jit.flags);
+    atomic_fetch_add_explicit(&jit->stats.exits[c->jit.exit_kind], 1, memory_order_relaxed);
     switch ((enum jit_exit)c->jit.exit_kind) {
     case JIT_EXIT_LINK:
         link = &jit->links[c->jit.exit_index];
