@@ -38,6 +38,7 @@ union cpu_vreg {
 struct cpu_monitor {
     uint64_t va;
     unsigned size; /* bytes */
+    uint32_t generation;
     uint64_t value[2];
 };
 
@@ -55,9 +56,9 @@ struct cpu_jit {
     uint64_t host_sp;
     struct jit_target *targets;
     uint32_t exit_kind, exit_index; /* why and where the code was left; jit/jit.h */
-    uint32_t flags; /* NZCV as lahf and seto leave them in AX; jit/flags.h */
-    uint32_t mode;  /* enum jit_mode bits */
-    bool running;   /* in vcpu_run and not waiting for the cache to be emptied */
+    uint32_t flags;                 /* NZCV as lahf and seto leave them in AX; jit/flags.h */
+    uint32_t mode;                  /* enum jit_mode bits */
+    bool running;                   /* in vcpu_run and not waiting for the cache to be emptied */
 };
 
 struct cpu {
