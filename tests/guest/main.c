@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs a bare-metal guest program on the interpreter: guest-host IMAGE VCPUS. A program passes when
- * every vCPU has said so; docs/internals/guest-tests.md describes the device.
+ * Runs a bare-metal guest program: guest-host IMAGE VCPUS ENGINE. A program passes when every vCPU
+ * has said so; docs/internals/guest-tests.md describes the device.
  */
 #include "guest.h"
 
@@ -99,7 +99,7 @@ static int load(struct host *host, const char *path)
     return ret;
 }
 
-static int start(struct host *host, const char *path)
+static int start(struct host *host, const char *path, const struct pv_engine_ops *engine)
 {
     static const struct pv_mmio_ops ops = {device_read, device_write};
     static const struct pv_engine_client client = {
@@ -116,7 +116,7 @@ static int start(struct host *host, const char *path)
                                             .client = &client,
                                             .client_opaque = host,
                                             .mpidr = mpidr};
-    if (pv_engine_create(&host->engine, pv_engine_find("interp"), &config, &err) < 0 ||
+    if (pv_engine_create(&host->engine, engine, &config, &err) < 0 ||
         pv_engine_start(host->engine, &err) < 0)
         return -1;
     return pv_vcpu_power_on(pv_engine_vcpu(host->engine, 0), RAM_BASE, 0);
@@ -140,12 +140,15 @@ static bool wait_until_over(struct host *host)
 
 int main(int argc, char **argv)
 {
-    struct host host = {.vcpus = argc == 3 ? (unsigned)atoi(argv[2]) : 0};
-    if (host.vcpus < 1 || host.vcpus > VCPUS) {
-        fprintf(stderr, "usage: guest-host IMAGE VCPUS\n");
+    struct host host = {.vcpus = argc == 4 ? (unsigned)atoi(argv[2]) : 0};
+    const struct pv_engine_ops *engine = argc == 4 ? pv_engine_find(argv[3]) : NULL;
+    if (host.vcpus < 1 || host.vcpus > VCPUS || !engine) {
+        fprintf(stderr, "usage: guest-host IMAGE VCPUS ENGINE\n");
         return 2;
     }
-    bool started = start(&host, argv[1]) == 0;
+    if (pv_engine_probe(engine, NULL) < 0)
+        return 77; /* not on this host: skipped */
+    bool started = start(&host, argv[1], engine) == 0;
     bool over = started && wait_until_over(&host);
     pv_engine_destroy(host.engine);
     pv_as_destroy(host.as);

@@ -48,7 +48,7 @@ static void locate(struct cpu *c, uint64_t va, unsigned size, bool write, unsign
     const uint64_t page = va & ~MMU_PAGE_MASK;
     const enum mmu_access access = write ? MMU_WRITE : MMU_READ;
 
-    if ((write ? e->write : e->read) == page) {
+    if (((write ? e->write : e->read) & ~TLB_SLOW) == page) {
         place->host = (char *)(uintptr_t)(va + e->addend);
         place->device = tlb->pa[bank][i] & 1;
         place->pa = (tlb->pa[bank][i] & ~MMU_PAGE_MASK) | (va & MMU_PAGE_MASK);
@@ -60,7 +60,7 @@ static void locate(struct cpu *c, uint64_t va, unsigned size, bool write, unsign
         place->device = t.device;
         place->pa = t.pa;
         place->host = NULL;
-        if (mmu_fill(c, va, access, bank, &t) && (write ? e->write : e->read) == page)
+        if (mmu_fill(c, va, access, bank, &t) && ((write ? e->write : e->read) & ~TLB_SLOW) == page)
             place->host = (char *)(uintptr_t)(va + e->addend);
     }
     if (PV_UNLIKELY(place->device && !aligned))

@@ -5,8 +5,8 @@
  * The TLB has two levels because they serve two different needs. The first is what every load and
  * store looks at: a direct-mapped table from virtual page to host pointer, one bank for each kind
  * of rights (EL0, EL1, EL1 with PAN), so that system calls and user copies flush nothing. It knows
- * no ASIDs: each bank has a half for TTBR0 and one for TTBR1 addresses, and a context switch
- * empties TTBR0's. The second level holds physical addresses tagged with the ASID, survives
+ * no ASIDs: a context switch empties it of TTBR0's addresses, which are all of EL0's bank and
+ * little of the others. The second level holds physical addresses tagged with the ASID, survives
  * context switches, and refills the first without a walk.
  *
  * Translation registers take effect at the next context synchronization event, as the architecture
@@ -47,33 +47,43 @@ enum {
 
 #define VA_BITS_55_12 UINT64_C(0x00fffffffffff000)
 
-int mmu_create(struct cpu *c)
+void mmu_create(struct cpu_with_tlb *pe)
 {
-    c->tlb = calloc(1, sizeof(*c->tlb));
-    if (!c->tlb)
-        return -ENOMEM;
-    pthread_mutex_init(&c->tlb->lock, NULL);
-    return 0;
+    pe->cpu.tlb = &pe->tlb;
+    pthread_mutex_init(&pe->tlb.lock, NULL);
 }
 
 void mmu_destroy(struct cpu *c)
 {
-    if (!c->tlb)
-        return;
     pthread_mutex_destroy(&c->tlb->lock);
-    free(c->tlb);
-    c->tlb = NULL;
 }
 
 /* ---- Flushing ---- */
+
+static unsigned half_of(uint64_t va)
+{
+    return va >> 55 & 1;
+}
+
+/* An entry has at least one tag; those it has not are all ones. */
+static bool entry_in_half(const struct tlb_entry *e, unsigned half)
+{
+    return half_of(e->read & e->write & e->exec) == half;
+}
 
 static void flush_first_half(struct cpu_tlb *tlb, unsigned half)
 {
     for (unsigned b = 0; b < TLB_BANKS; b++) {
         if (!tlb->used[b][half])
             continue;
-        memset(&tlb->bank[b][half * TLB_HALF], 0xff, TLB_HALF * sizeof(struct tlb_entry));
         tlb->used[b][half] = false;
+        if (!tlb->used[b][!half]) {
+            memset(tlb->bank[b], 0xff, sizeof(tlb->bank[b]));
+            continue;
+        }
+        for (unsigned i = 0; i < TLB_ENTRIES; i++)
+            if (entry_in_half(&tlb->bank[b][i], half))
+                memset(&tlb->bank[b][i], 0xff, sizeof(tlb->bank[b][i]));
     }
     if (half)
         tlb->high_not_global = false;
@@ -103,11 +113,6 @@ void mmu_reset(struct cpu *c)
     tlb->epoch++;
     mmu_sync_slow(c);
     mmu_context(c);
-}
-
-static unsigned half_of(uint64_t va)
-{
-    return va >> 55 & 1;
 }
 
 static unsigned second_index(uint64_t va, uint16_t asid)
@@ -176,6 +181,7 @@ void mmu_flush(struct cpu *c, const struct tlb_request *request)
     struct cpu_tlb *tlb = c->tlb;
     tlb->epoch++;
     switch (request->kind) {
+    case TLB_FLUSH_NOTHING: break;
     case TLB_FLUSH_HOST: flush_first(tlb); break;
     case TLB_FLUSH_ALL: flush_all(tlb); break;
     case TLB_FLUSH_ASID:
@@ -195,7 +201,9 @@ static void post(struct cpu *to, const struct tlb_request *request)
 {
     struct cpu_tlb *tlb = to->tlb;
     pthread_mutex_lock(&tlb->lock);
-    if (tlb->queued < TLB_QUEUE) {
+    if (request->kind == TLB_FLUSH_NOTHING && tlb->queued) {
+        /* Whatever is served moves the epoch. */
+    } else if (tlb->queued < TLB_QUEUE) {
         tlb->queue[tlb->queued++] = *request;
     } else {
         tlb->queue[0].kind = TLB_FLUSH_ALL;
@@ -205,6 +213,7 @@ static void post(struct cpu *to, const struct tlb_request *request)
     pthread_mutex_unlock(&tlb->lock);
     /* Not pv_vcpu_attention(): one that sleeps in WFI need not wake for this. */
     atomic_fetch_or(&to->vcpu->attention, INTERP_ATTENTION_TLB);
+    interp_look(to);
 }
 
 void mmu_serve(struct cpu *c)
@@ -259,7 +268,7 @@ void mmu_wait(struct cpu *c)
     interp_inside(c);
 }
 
-void mmu_flush_everywhere(struct interp *interp, enum tlb_request_kind kind)
+void mmu_post_everywhere(struct interp *interp, enum tlb_request_kind kind)
 {
     const struct tlb_request request = {.kind = kind};
     for (unsigned i = 0; i < interp->engine->config.vcpus; i++) {
@@ -267,6 +276,11 @@ void mmu_flush_everywhere(struct interp *interp, enum tlb_request_kind kind)
         if (c)
             post(c, &request);
     }
+}
+
+void mmu_flush_everywhere(struct interp *interp, enum tlb_request_kind kind)
+{
+    mmu_post_everywhere(interp, kind);
     for (unsigned i = 0; i < interp->engine->config.vcpus; i++) {
         struct cpu *c = atomic_load(&interp->cpus[i]);
         if (c)
@@ -619,14 +633,16 @@ bool mmu_fill(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_bank 
     bool read = allowed(t->perms, MMU_READ, bank);
     bool exec = allowed(t->perms, MMU_EXEC, bank);
     writable = writable && allowed(t->perms, MMU_WRITE, bank);
+    /* With the MMU off only data is Device: what a fetch says about it is not the truth. */
+    bool device = t->device || !tlb->regime.on;
+    uint64_t tag = device ? page | TLB_SLOW : page;
     *e = (struct tlb_entry){
-        .read = read ? page : TLB_NONE,
-        .write = writable ? page : TLB_NONE,
+        .read = read ? tag : TLB_NONE,
+        .write = writable ? tag : TLB_NONE,
         .exec = exec ? page : TLB_NONE,
         .addend = (uintptr_t)host - (uintptr_t)page,
     };
-    /* With the MMU off only data is Device: what a fetch says about it is not the truth. */
-    tlb->pa[bank][i] = pa | (t->device || !tlb->regime.on);
+    tlb->pa[bank][i] = pa | device;
     tlb->used[bank][half_of(va)] = true;
     if (half_of(va) && !t->global)
         tlb->high_not_global = true;
