@@ -76,6 +76,28 @@ static VkResult mock_buffer(VkDevice device, const VkBufferCreateInfo *info, con
     return mock_create(device, info, allocator, out);
 }
 
+static void mock_draw(VkCommandBuffer commands, uint32_t indices, uint32_t instances,
+                      uint32_t first, int32_t offset, uint32_t first_instance)
+{
+    mock_vulkan_log.draw = (struct pv_vn_vkCmdDrawIndexed){.commandBuffer = commands,
+                                                           .indexCount = indices,
+                                                           .instanceCount = instances,
+                                                           .firstIndex = first,
+                                                           .vertexOffset = offset,
+                                                           .firstInstance = first_instance};
+}
+
+static void mock_push(VkCommandBuffer commands, VkPipelineLayout layout, VkShaderStageFlags stages,
+                      uint32_t offset, uint32_t size, const void *values)
+{
+    mock_vulkan_log.push = (struct pv_vn_vkCmdPushConstants){.commandBuffer = commands,
+                                                             .layout = layout,
+                                                             .stageFlags = stages,
+                                                             .offset = offset,
+                                                             .size = size};
+    memcpy(mock_vulkan_log.pushed, values, PV_MIN(size, sizeof(mock_vulkan_log.pushed)));
+}
+
 static VkResult mock_map(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset,
                          VkDeviceSize size, VkMemoryMapFlags flags, void **data)
 {
@@ -128,6 +150,8 @@ PFN_vkVoidFunction mock_vulkan_proc(void *parent, const char *name)
         ROW("vkGetMemoryHostPointerPropertiesEXT", mock_host_pointer),
         ROW("vkGetDeviceQueue", mock_queue),
         ROW("vkCreateBuffer", mock_buffer),
+        ROW("vkCmdDrawIndexed", mock_draw),
+        ROW("vkCmdPushConstants", mock_push),
         ROW("vkMapMemory", mock_map),
         ROW("vkFreeMemory", mock_free_memory),
         ROW("vkDestroyDevice", mock_destroy_device),

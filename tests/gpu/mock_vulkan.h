@@ -28,6 +28,9 @@ enum { MOCK_IMPORTED, MOCK_MAPPED };
 #define MOCK_MAPPED_SIZE 65536u
 
 struct mock_vulkan_log {
+    struct pv_vn_vkCmdDrawIndexed draw; /* the last call's parameters */
+    struct pv_vn_vkCmdPushConstants push;
+    uint8_t pushed[512];
     void *mapped;                                   /* what vkMapMemory gave last */
     VkExternalMemoryHandleTypeFlags buffer_handles; /* of the last buffer */
     unsigned memories_freed, devices_destroyed, instances_destroyed;
