@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "gpu/venus/metal_bridge.h"
 #include "mock_vulkan.h"
 
 struct guest {
@@ -328,6 +329,50 @@ static void pages_count_until_their_last_user_is_gone(void **state)
     guest->ctx->account = NULL;
 }
 
+/* ---- Drivers that translate to another API ---- */
+
+static int start_portable(void **state)
+{
+    mock_vulkan_log.portability = true;
+    return start(state);
+}
+
+static int stop_portable(void **state)
+{
+    mock_vulkan_log.portability = false;
+    return stop(state);
+}
+
+static void portability_drivers_are_asked_for(void **state)
+{
+    assert_int_equal(mock_vulkan_log.instance_flags,
+                     VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR);
+    assert_true(mock_vulkan_log.subset_enabled);
+    assert_int_equal(mock_vulkan_log.subset_features[0], VK_FALSE); /* as the driver has them */
+    assert_int_equal(mock_vulkan_log.subset_features[1], VK_TRUE);
+}
+
+static void other_drivers_hear_nothing_of_portability(void **state)
+{
+    assert_int_equal(mock_vulkan_log.instance_flags, 0);
+    assert_false(mock_vulkan_log.subset_enabled);
+}
+
+static void note(void *opaque, const char *name, const char *value)
+{
+    unsigned *count = opaque;
+    assert_int_equal(strncmp(name, "MVK_CONFIG_", 11), 0);
+    assert_int_equal(strlen(value), 1);
+    ++*count;
+}
+
+static void the_metal_driver_has_settings(void **state)
+{
+    unsigned count = 0;
+    pv_metal_bridge_configure(note, &count);
+    assert_int_equal(count, 3);
+}
+
 /* ---- Rings ---- */
 
 enum { RING_RESOURCE = 50, RING = 7, HEAD = 0, TAIL = 64, STATUS = 128, BUFFER = 192, ROOM = 4096 };
@@ -437,6 +482,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_pool_takes_its_own_children_along),
         TEST(a_removed_object_is_not_remembered),
+        cmocka_unit_test_setup_teardown(portability_drivers_are_asked_for, start_portable,
+                                        stop_portable),
+        TEST(other_drivers_hear_nothing_of_portability),
+        cmocka_unit_test(the_metal_driver_has_settings),
         TEST(flat_commands_carry_every_parameter),
         TEST(pushed_bytes_are_bounded),
         TEST(a_cut_off_push_is_not_executed),
