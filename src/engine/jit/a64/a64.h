@@ -3,7 +3,7 @@
 #ifndef PV_ENGINE_JIT_A64_A64_H
 #define PV_ENGINE_JIT_A64_A64_H
 
-#include "engine/jit/translate.h"
+#include "engine/jit/a64/vector.h"
 
 /* X(operation, function) */
 #define JIT_BRANCHES(X)                                                                            \
@@ -197,7 +197,8 @@
     JIT_BRANCHES(X)                                                                                \
     JIT_INT_ARITH(X)                                                                               \
     JIT_INT_BITS(X)                                                                                \
-    JIT_LDST(X)
+    JIT_LDST(X)                                                                                    \
+    JIT_VECTOR(X)
 
 #define X(name, function) jit_translate_fn function;
 JIT_TRANSLATED(X)
