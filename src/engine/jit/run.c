@@ -23,6 +23,13 @@
 #include "engine/interp/run.h"
 #include "engine/interp/sysreg.h"
 #include "engine/jit/flags.h"
+#include "engine/softfp/softfp.h"
+
+#include <xmmintrin.h>
+
+/* MXCSR with all exceptions masked, nearest even, no flushing: FPCR's default */
+#define MXCSR_CLEAR 0x1f80u
+#define MXCSR_FLAGS 0x3fu
 
 /* Host stack for the frames of guest calls. */
 #define FRAMES_SIZE (64 * PV_KIB)
@@ -71,11 +78,31 @@ static void execute(struct cpu *c, const struct jit_record *record)
         c->pc += 4;
 }
 
+/* From MXCSR, as code left it, to FPSR. Both are sticky; denormal operands are no matter there. */
+static void take_fp_flags(struct cpu *c)
+{
+    const uint32_t raised = c->jit.mxcsr & MXCSR_FLAGS;
+    if (!raised)
+        return;
+    if (raised & _MM_EXCEPT_INVALID)
+        c->fpsr |= PV_FPSR_IOC;
+    if (raised & _MM_EXCEPT_DIV_ZERO)
+        c->fpsr |= PV_FPSR_DZC;
+    if (raised & _MM_EXCEPT_OVERFLOW)
+        c->fpsr |= PV_FPSR_OFC;
+    if (raised & _MM_EXCEPT_UNDERFLOW)
+        c->fpsr |= PV_FPSR_UFC;
+    if (raised & _MM_EXCEPT_INEXACT)
+        c->fpsr |= PV_FPSR_IXC;
+    c->jit.mxcsr = MXCSR_CLEAR;
+}
+
 void jit_call_handler(struct cpu *c, uint32_t index)
 {
     const struct jit_record *record = &c->interp->jit->records[index];
     c->nzcv = jit_flags_to_nzcv(c->jit.flags);
     c->pc = c->jit.page + record->insn.at;
+    take_fp_flags(c);
     record->handler(c, &record->insn);
     c->jit.flags = jit_flags_from_nzcv(c->nzcv);
 }
@@ -88,7 +115,9 @@ static const struct jit_link *run_code(struct cpu *c, const void *code)
 
     c->jit.flags = jit_flags_from_nzcv(c->nzcv);
     c->jit.page = c->pc & ~MMU_PAGE_MASK;
+    c->jit.mxcsr = MXCSR_CLEAR;
     jit->stubs.enter(c, code);
+    take_fp_flags(c);
     c->nzcv = jit_flags_to_nzcv(c->jit.flags);
     switch ((enum jit_exit)c->jit.exit_kind) {
     case JIT_EXIT_LINK:

@@ -38,6 +38,25 @@ void jit_v_forget(struct jit_translator *t);
 /* Loads what `guest` (jit_vregs.guest) says. */
 void jit_v_reload(struct jit_translator *t, const uint8_t guest[16]);
 
+/* ---- Constants (constants.c) ---- */
+
+enum jit_constant {
+    JIT_ABS_S, /* everything but the sign, in all lanes */
+    JIT_ABS_D,
+    JIT_SIGN_S,
+    JIT_SIGN_D,
+    JIT_ABS_S1, /* the same in lane 0, zero above */
+    JIT_ABS_D1,
+    JIT_SIGN_S1,
+    JIT_SIGN_D1,
+    JIT_LEAST_S, /* the least normal number, shifted left by one */
+    JIT_LEAST_D,
+    JIT_CONSTANTS,
+};
+struct x64_rm jit_constant(struct jit_translator *t, enum jit_constant which);
+/* Puts them into code memory, as part of the common code. */
+void jit_constants_emit(struct jit *jit, struct x64_code *c);
+
 /* ---- Fields of the encodings ---- */
 
 /* How many bytes of the result count: by Q, or the scalar forms' one lane (bit 28) */
@@ -49,6 +68,35 @@ static inline bool jit_is_scalar(const struct a64_insn *insn)
 {
     return insn->word >> 28 & 1;
 }
+
+/* ---- Floating point (fp_arith.c) ---- */
+
+/* What lanes an FP instruction works on: kind indexes {packed single, packed double, scalar ...} */
+struct jit_fp_shape {
+    unsigned kind;
+    unsigned bytes; /* of the result that count */
+};
+/* False when the instruction is its handler's: halves, modes of FPCR. */
+bool jit_fp_shape(const struct jit_translator *t, const struct a64_insn *insn,
+                  struct jit_fp_shape *s);
+static inline bool jit_fp_is_double(struct jit_fp_shape s)
+{
+    return s.kind & 1;
+}
+static inline bool jit_fp_is_scalar(struct jit_fp_shape s)
+{
+    return s.kind & 2;
+}
+/* Vn, with zeros above what counts in vectors; it may be `scratch`. */
+unsigned jit_fp_source(struct jit_translator *t, struct jit_fp_shape s, unsigned n,
+                       unsigned scratch);
+/* Vd = reg, whose upper part came from `from`. */
+void jit_fp_wrote(struct jit_translator *t, struct jit_fp_shape s, unsigned rd, unsigned reg,
+                  unsigned from);
+/* The instruction is its handler's when a lane of the result is NaN; uses XMM3. */
+void jit_fp_check_nan(struct jit_translator *t, struct jit_fp_shape s, unsigned reg);
+/* The same for NaN and the least normal numbers, which may have been tiny before rounding. */
+void jit_fp_check_tiny(struct jit_translator *t, struct jit_fp_shape s, unsigned reg);
 
 /* ---- The instructions: X(operation, function) ---- */
 
@@ -112,7 +160,89 @@ static inline bool jit_is_scalar(const struct a64_insn *insn)
     X(ORR_I, jit_orr_imm)                                                                          \
     X(BIC_I, jit_orr_imm)
 
+#define JIT_FP(X)                                                                                  \
+    X(FADD, jit_fp_two)                                                                            \
+    X(FSUB, jit_fp_two)                                                                            \
+    X(FMUL, jit_fp_two)                                                                            \
+    X(FNMUL, jit_fp_two)                                                                           \
+    X(FDIV, jit_fp_two)                                                                            \
+    X(FADD_V, jit_fp_two)                                                                          \
+    X(FSUB_V, jit_fp_two)                                                                          \
+    X(FMUL_V, jit_fp_two)                                                                          \
+    X(FMUL_E, jit_fp_two)                                                                          \
+    X(FDIV_V, jit_fp_two)                                                                          \
+    X(FABD_V, jit_fp_two)                                                                          \
+    X(FMAX, jit_fp_max)                                                                            \
+    X(FMIN, jit_fp_max)                                                                            \
+    X(FMAXNM, jit_fp_max)                                                                          \
+    X(FMINNM, jit_fp_max)                                                                          \
+    X(FMAX_V, jit_fp_max)                                                                          \
+    X(FMIN_V, jit_fp_max)                                                                          \
+    X(FMAXNM_V, jit_fp_max)                                                                        \
+    X(FMINNM_V, jit_fp_max)                                                                        \
+    X(FMADD, jit_fp_fused)                                                                         \
+    X(FMSUB, jit_fp_fused)                                                                         \
+    X(FNMADD, jit_fp_fused)                                                                        \
+    X(FNMSUB, jit_fp_fused)                                                                        \
+    X(FMLA_V, jit_fp_fused)                                                                        \
+    X(FMLS_V, jit_fp_fused)                                                                        \
+    X(FMLA_E, jit_fp_fused)                                                                        \
+    X(FMLS_E, jit_fp_fused)                                                                        \
+    X(FADDP_V, jit_fp_add_pairs)                                                                   \
+    X(FADDP_S, jit_fp_add_pair)                                                                    \
+    X(FSQRT, jit_fp_sqrt)                                                                          \
+    X(FSQRT_V, jit_fp_sqrt)                                                                        \
+    X(FABS, jit_fp_sign)                                                                           \
+    X(FNEG, jit_fp_sign)                                                                           \
+    X(FABS_V, jit_fp_sign)                                                                         \
+    X(FNEG_V, jit_fp_sign)                                                                         \
+    X(FRINTN, jit_fp_round)                                                                        \
+    X(FRINTP, jit_fp_round)                                                                        \
+    X(FRINTM, jit_fp_round)                                                                        \
+    X(FRINTZ, jit_fp_round)                                                                        \
+    X(FRINTX, jit_fp_round)                                                                        \
+    X(FRINTI, jit_fp_round)                                                                        \
+    X(FRINTN_V, jit_fp_round)                                                                      \
+    X(FRINTP_V, jit_fp_round)                                                                      \
+    X(FRINTM_V, jit_fp_round)                                                                      \
+    X(FRINTZ_V, jit_fp_round)                                                                      \
+    X(FRINTX_V, jit_fp_round)                                                                      \
+    X(FRINTI_V, jit_fp_round)
+
+#define JIT_FP_COMPARE(X)                                                                          \
+    X(FCMP, jit_fcmp)                                                                              \
+    X(FCMPE, jit_fcmp)                                                                             \
+    X(FCSEL, jit_fcsel)                                                                            \
+    X(FCMEQ_V, jit_fp_mask)                                                                        \
+    X(FCMGE_V, jit_fp_mask)                                                                        \
+    X(FCMGT_V, jit_fp_mask)                                                                        \
+    X(FACGE_V, jit_fp_mask)                                                                        \
+    X(FACGT_V, jit_fp_mask)                                                                        \
+    X(FCMEQ_Z, jit_fp_mask)                                                                        \
+    X(FCMGE_Z, jit_fp_mask)                                                                        \
+    X(FCMGT_Z, jit_fp_mask)                                                                        \
+    X(FCMLE_Z, jit_fp_mask)                                                                        \
+    X(FCMLT_Z, jit_fp_mask)
+
+#define JIT_FP_CONVERT(X)                                                                          \
+    X(FCVT, jit_fcvt)                                                                              \
+    X(FCVTL_V, jit_fcvtl)                                                                          \
+    X(FCVTN_V, jit_fcvtn)                                                                          \
+    X(SCVTF_INT, jit_cvtf_int)                                                                     \
+    X(UCVTF_INT, jit_cvtf_int)                                                                     \
+    X(SCVTF_V, jit_cvtf_v)                                                                         \
+    X(UCVTF_V, jit_cvtf_v)                                                                         \
+    X(FCVTZS_INT, jit_fcvts_int)                                                                   \
+    X(FCVTNS_INT, jit_fcvts_int)                                                                   \
+    X(FCVTMS_INT, jit_fcvts_int)                                                                   \
+    X(FCVTPS_INT, jit_fcvts_int)                                                                   \
+    X(FCVTZU_INT, jit_fcvtzu_int)                                                                  \
+    X(FCVTZS_V, jit_fcvtzs_v)
+
 #define JIT_VECTOR(X)                                                                              \
+    JIT_FP(X)                                                                                      \
+    JIT_FP_COMPARE(X)                                                                              \
+    JIT_FP_CONVERT(X)                                                                              \
     JIT_VECTOR_LDST(X)                                                                             \
     JIT_VECTOR_COPY(X)
 
