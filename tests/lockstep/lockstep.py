@@ -32,6 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 UNKNOWN = 2  # instead of a hash: the oracle has no such instruction
 CLASSES = ("int", "branch", "system", "ldst", "fp", "simd", "crypto")
 LANES, HALF, SINGLE, DOUBLE, PLAIN_FP = 0, 1, 2, 3, 16
+USUAL_FPCR = 32  # or-ed in: case.h
 GOLDEN = {"simd": 1200, "crypto": 56}  # words recorded
 BATCH = 2048  # requests to the programs at a time
 STATE = struct.Struct("<100Q4096s")
@@ -128,7 +129,8 @@ def sample(wanted, rng):
         for name, klass, mask, value in rows:
             word = adapted(name, klass, value | rng.getrandbits(32) & ~mask, rng)
             if not unpredictable(name, word) and not astray(name, word):
-                yield name, word, kind_of(name, wanted, word, rng)
+                usual = rng.choice((0, USUAL_FPCR)) if wanted == "fp" else 0
+                yield name, word, kind_of(name, wanted, word, rng) | usual
 
 
 def ask(command, rows, cases, *more):

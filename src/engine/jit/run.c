@@ -27,6 +27,9 @@
 
 #include <xmmintrin.h>
 
+/* Bits of FPCR that translated code must not meet; those of halves alone do not matter to it. */
+#define FPCR_TRANSLATED (PV_FPCR_DN | PV_FPCR_FZ | PV_FPCR_RMODE)
+
 /* MXCSR with all exceptions masked, nearest even, no flushing: FPCR's default */
 #define MXCSR_CLEAR 0x1f80u
 #define MXCSR_FLAGS 0x3fu
@@ -37,7 +40,7 @@
 static uint32_t mode_of(const struct cpu *c)
 {
     return (c->el ? JIT_EL1 : 0) | (c->pan ? JIT_PAN : 0) | (c->uao ? JIT_UAO : 0) |
-           (c->fp_trapped ? JIT_FP_TRAP : 0) | (c->fpcr ? JIT_FPCR : 0) |
+           (c->fp_trapped ? JIT_FP_TRAP : 0) | (c->fpcr & FPCR_TRANSLATED ? JIT_FPCR : 0) |
            (sysreg_get(c, SYSREG_SCTLR_EL1) & SCTLR_A ? JIT_ALIGNED : 0);
 }
 
