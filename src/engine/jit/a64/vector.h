@@ -51,6 +51,12 @@ enum jit_constant {
     JIT_SIGN_D1,
     JIT_LEAST_S, /* the least normal number, shifted left by one */
     JIT_LEAST_D,
+    JIT_NIBBLES,    /* 15 in each byte */
+    JIT_BIT_COUNTS, /* of nibbles, for PSHUFB; the others likewise */
+    JIT_NIBBLES_REVERSED,
+    JIT_REV64_B,
+    JIT_REV32_B,
+    JIT_REV16_B,
     JIT_CONSTANTS,
 };
 struct x64_rm jit_constant(struct jit_translator *t, enum jit_constant which);
@@ -97,6 +103,28 @@ void jit_fp_wrote(struct jit_translator *t, struct jit_fp_shape s, unsigned rd, 
 void jit_fp_check_nan(struct jit_translator *t, struct jit_fp_shape s, unsigned reg);
 /* The same for NaN and the least normal numbers, which may have been tiny before rounding. */
 void jit_fp_check_tiny(struct jit_translator *t, struct jit_fp_shape s, unsigned reg);
+
+/* ---- Integers ---- */
+
+/* Vd = reg, cut to what counts: Q, or a doubleword for the scalar forms */
+void jit_v_finish(struct jit_translator *t, const struct a64_insn *insn, unsigned reg);
+/* All lanes = value; size 0 to 2; by RAX */
+void jit_v_splat(struct jit_translator *t, unsigned reg, unsigned size, uint32_t value);
+/* XMM1, with the element of the integer by-element forms in all lanes */
+unsigned jit_v_element(struct jit_translator *t, const struct a64_insn *insn, unsigned size);
+/* Low halves of products, lanes of bytes to words; bytes use XMM2 and XMM3. */
+void jit_v_multiply(struct jit_translator *t, unsigned size, unsigned d, unsigned n, unsigned m);
+/* Unsigned; bytes use XMM3 and RAX. A right shift may be by the whole width. */
+void jit_v_shift_left(struct jit_translator *t, unsigned size, unsigned d, unsigned n,
+                      unsigned count);
+void jit_v_shift_right(struct jit_translator *t, unsigned size, unsigned d, unsigned n,
+                       unsigned count);
+/* The even (part 0) or odd lanes of m:n; uses XMM2 and XMM3, which may not be sources. */
+void jit_v_unzip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, unsigned m,
+                 unsigned part);
+/* Lanes of the lower (part 0) or upper halves of n and m in turn. */
+void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, unsigned m,
+               unsigned part);
 
 /* ---- The instructions: X(operation, function) ---- */
 
@@ -239,10 +267,136 @@ void jit_fp_check_tiny(struct jit_translator *t, struct jit_fp_shape s, unsigned
     X(FCVTZU_INT, jit_fcvtzu_int)                                                                  \
     X(FCVTZS_V, jit_fcvtzs_v)
 
+#define JIT_SIMD_SAME(X)                                                                           \
+    X(ADD_V, jit_simd_direct)                                                                      \
+    X(SUB_V, jit_simd_direct)                                                                      \
+    X(CMEQ_V, jit_simd_direct)                                                                     \
+    X(CMGT_V, jit_simd_direct)                                                                     \
+    X(SMAX_V, jit_simd_direct)                                                                     \
+    X(SMIN_V, jit_simd_direct)                                                                     \
+    X(UMAX_V, jit_simd_direct)                                                                     \
+    X(UMIN_V, jit_simd_direct)                                                                     \
+    X(URHADD_V, jit_simd_direct)                                                                   \
+    X(AND_V, jit_simd_direct)                                                                      \
+    X(ORR_V, jit_simd_direct)                                                                      \
+    X(EOR_V, jit_simd_direct)                                                                      \
+    X(CMGE_V, jit_simd_compare)                                                                    \
+    X(CMHI_V, jit_simd_compare)                                                                    \
+    X(CMHS_V, jit_simd_compare)                                                                    \
+    X(CMTST_V, jit_simd_compare)                                                                   \
+    X(BIC_V, jit_simd_logic)                                                                       \
+    X(ORN_V, jit_simd_logic)                                                                       \
+    X(BSL_V, jit_simd_logic)                                                                       \
+    X(BIT_V, jit_simd_logic)                                                                       \
+    X(BIF_V, jit_simd_logic)                                                                       \
+    X(MUL_V, jit_simd_multiply)                                                                    \
+    X(MLA_V, jit_simd_multiply)                                                                    \
+    X(MLS_V, jit_simd_multiply)                                                                    \
+    X(MUL_E, jit_simd_multiply)                                                                    \
+    X(MLA_E, jit_simd_multiply)                                                                    \
+    X(MLS_E, jit_simd_multiply)                                                                    \
+    X(UABD_V, jit_simd_difference)                                                                 \
+    X(SABD_V, jit_simd_difference)                                                                 \
+    X(UABA_V, jit_simd_difference)                                                                 \
+    X(SABA_V, jit_simd_difference)                                                                 \
+    X(SQADD_V, jit_simd_saturate)                                                                  \
+    X(UQADD_V, jit_simd_saturate)                                                                  \
+    X(SQSUB_V, jit_simd_saturate)                                                                  \
+    X(UQSUB_V, jit_simd_saturate)                                                                  \
+    X(ABS_V, jit_simd_one)                                                                         \
+    X(NEG_V, jit_simd_one)                                                                         \
+    X(NOT_V, jit_simd_one)                                                                         \
+    X(CMEQ_Z, jit_simd_compare_zero)                                                               \
+    X(CMGT_Z, jit_simd_compare_zero)                                                               \
+    X(CMGE_Z, jit_simd_compare_zero)                                                               \
+    X(CMLT_Z, jit_simd_compare_zero)                                                               \
+    X(CMLE_Z, jit_simd_compare_zero)                                                               \
+    X(CNT_V, jit_simd_cnt)                                                                         \
+    X(SHL_N, jit_simd_shift)                                                                       \
+    X(USHR_N, jit_simd_shift)                                                                      \
+    X(SSHR_N, jit_simd_shift)                                                                      \
+    X(USRA_N, jit_simd_shift)                                                                      \
+    X(SSRA_N, jit_simd_shift)                                                                      \
+    X(SLI_N, jit_simd_shift_insert)                                                                \
+    X(SRI_N, jit_simd_shift_insert)
+
+#define JIT_SIMD_PERMUTE(X)                                                                        \
+    X(UZP1, jit_simd_unzip)                                                                        \
+    X(UZP2, jit_simd_unzip)                                                                        \
+    X(ZIP1, jit_simd_zip)                                                                          \
+    X(ZIP2, jit_simd_zip)                                                                          \
+    X(TRN1, jit_simd_transpose)                                                                    \
+    X(TRN2, jit_simd_transpose)                                                                    \
+    X(EXT_V, jit_simd_ext)                                                                         \
+    X(REV64_V, jit_simd_rev)                                                                       \
+    X(REV32_V, jit_simd_rev)                                                                       \
+    X(REV16_V, jit_simd_rev)                                                                       \
+    X(RBIT_V, jit_simd_rbit)                                                                       \
+    X(TBL, jit_simd_tbl)                                                                           \
+    X(TBX, jit_simd_tbl)
+
+#define JIT_SIMD_LONG(X)                                                                           \
+    X(USHLL_N, jit_simd_shift_long)                                                                \
+    X(SSHLL_N, jit_simd_shift_long)                                                                \
+    X(SADDL_V, jit_simd_long)                                                                      \
+    X(UADDL_V, jit_simd_long)                                                                      \
+    X(SADDW_V, jit_simd_long)                                                                      \
+    X(UADDW_V, jit_simd_long)                                                                      \
+    X(SSUBL_V, jit_simd_long)                                                                      \
+    X(USUBL_V, jit_simd_long)                                                                      \
+    X(SSUBW_V, jit_simd_long)                                                                      \
+    X(USUBW_V, jit_simd_long)                                                                      \
+    X(SABAL_V, jit_simd_long)                                                                      \
+    X(UABAL_V, jit_simd_long)                                                                      \
+    X(SABDL_V, jit_simd_long)                                                                      \
+    X(UABDL_V, jit_simd_long)                                                                      \
+    X(SMLAL_V, jit_simd_long)                                                                      \
+    X(UMLAL_V, jit_simd_long)                                                                      \
+    X(SMLSL_V, jit_simd_long)                                                                      \
+    X(UMLSL_V, jit_simd_long)                                                                      \
+    X(SMULL_V, jit_simd_long)                                                                      \
+    X(UMULL_V, jit_simd_long)                                                                      \
+    X(SMLAL_E, jit_simd_long_element)                                                              \
+    X(UMLAL_E, jit_simd_long_element)                                                              \
+    X(SMLSL_E, jit_simd_long_element)                                                              \
+    X(UMLSL_E, jit_simd_long_element)                                                              \
+    X(SMULL_E, jit_simd_long_element)                                                              \
+    X(UMULL_E, jit_simd_long_element)                                                              \
+    X(SADDLP_V, jit_simd_add_long_pairs)                                                           \
+    X(UADDLP_V, jit_simd_add_long_pairs)                                                           \
+    X(SADALP_V, jit_simd_add_long_pairs)                                                           \
+    X(UADALP_V, jit_simd_add_long_pairs)                                                           \
+    X(XTN_V, jit_simd_narrow)                                                                      \
+    X(SHRN_N, jit_simd_shift_narrow)                                                               \
+    X(ADDP_V, jit_simd_pairs)                                                                      \
+    X(SMAXP_V, jit_simd_pairs)                                                                     \
+    X(SMINP_V, jit_simd_pairs)                                                                     \
+    X(UMAXP_V, jit_simd_pairs)                                                                     \
+    X(UMINP_V, jit_simd_pairs)                                                                     \
+    X(ADDP_S, jit_simd_add_pair)                                                                   \
+    X(ADDV, jit_simd_across)                                                                       \
+    X(SMAXV, jit_simd_across)                                                                      \
+    X(SMINV, jit_simd_across)                                                                      \
+    X(UMAXV, jit_simd_across)                                                                      \
+    X(UMINV, jit_simd_across)                                                                      \
+    X(UADDLV, jit_simd_add_across_long)
+
+#define JIT_CRYPTO(X)                                                                              \
+    X(AESE, jit_aes)                                                                               \
+    X(AESD, jit_aes)                                                                               \
+    X(AESMC, jit_aes)                                                                              \
+    X(AESIMC, jit_aes)                                                                             \
+    X(PMULL_D, jit_pmull)                                                                          \
+    X(CRC32C, jit_crc32c)
+
 #define JIT_VECTOR(X)                                                                              \
     JIT_FP(X)                                                                                      \
     JIT_FP_COMPARE(X)                                                                              \
     JIT_FP_CONVERT(X)                                                                              \
+    JIT_SIMD_SAME(X)                                                                               \
+    JIT_SIMD_PERMUTE(X)                                                                            \
+    JIT_SIMD_LONG(X)                                                                               \
+    JIT_CRYPTO(X)                                                                                  \
     JIT_VECTOR_LDST(X)                                                                             \
     JIT_VECTOR_COPY(X)
 
