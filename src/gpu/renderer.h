@@ -34,8 +34,9 @@ struct pv_renderer;
 struct pv_renderer_config {
     /* The Vulkan loader to open, NULL for the system's. */
     const char *vulkan_library;
-    /* Memory of one context: blobs and device memory together, in bytes. 0: no limit. */
-    uint64_t context_memory_max;
+    /* Device memory of one context, and host memory of all of them that guests can map (blobs and
+     * host-visible device memory), in bytes. 0: no limit. */
+    uint64_t context_memory_max, host_memory_max;
     /* Blobs must be shareable as a descriptor (vtest), so memory without one is not host-visible.
      */
     bool need_fd;

@@ -19,6 +19,8 @@
 #include "base/util.h"
 #include "gpu/renderer.h"
 
+#define HOST_MEMORY_MAX (64 * PV_MIB)
+
 struct kind {
     const char *name;
     uint32_t capset; /* 0: contexts without one */
@@ -49,7 +51,8 @@ static void quiet(void *opaque, enum pv_log_component component, enum pv_log_lev
 
 static bool open_bench(struct bench *bench, const struct kind *kind)
 {
-    const struct pv_renderer_config config = {.fence_done = fence_done, .opaque = bench};
+    const struct pv_renderer_config config = {
+        .host_memory_max = HOST_MEMORY_MAX, .fence_done = fence_done, .opaque = bench};
     struct pv_error *err PV_CLEANUP_ERROR = NULL;
     *bench = (struct bench){.kind = kind};
     int ret = pv_renderer_create(&bench->renderer, kind->name, &config, &err);
@@ -86,6 +89,24 @@ static void contexts_come_and_go(const struct kind *kind)
     assert_int_equal(pv_renderer_context_create(r, 1, kind->capset, "x", NULL), 0);
     assert_int_equal(pv_renderer_submit(r, 99, "abcd", 4, NULL), -ENOENT);
     assert_int_equal(pv_renderer_fence(r, 99, 0, 1, NULL), -ENOENT);
+    pv_renderer_destroy(r);
+}
+
+static void blobs_are_bounded_in_all(const struct kind *kind)
+{
+    struct bench bench;
+    if (!open_bench(&bench, kind))
+        return;
+    struct pv_renderer *r = bench.renderer;
+    uint64_t half = HOST_MEMORY_MAX / 2;
+    assert_int_equal(pv_renderer_context_create(r, 1, kind->capset, "a", NULL), 0);
+    assert_int_equal(pv_renderer_context_create(r, 2, kind->capset, "b", NULL), 0);
+    assert_int_equal(pv_renderer_blob_create(r, 1, 7, 0, half + 1, 0, NULL), 0);
+    pv_renderer_detach(r, 1, 7); /* lets go of nothing */
+    assert_int_equal(pv_renderer_blob_create(r, 2, 8, 0, half, 0, NULL), -ENOMEM);
+    assert_int_equal(pv_renderer_blob_map(r, 8, &(struct pv_renderer_mapping){0}, NULL), -ENOENT);
+    pv_renderer_resource_destroy(r, 7);
+    assert_int_equal(pv_renderer_blob_create(r, 2, 8, 0, half, 0, NULL), 0);
     pv_renderer_destroy(r);
 }
 
@@ -189,6 +210,7 @@ static void capsets_are_whole(const struct kind *kind)
     }
 EACH(contexts_come_and_go)
 EACH(blobs_are_zeroed_shared_and_outlive_a_detach)
+EACH(blobs_are_bounded_in_all)
 EACH(fences_are_always_answered)
 EACH(junk_costs_only_its_own_context)
 EACH(capsets_are_whole)
@@ -207,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_contexts_come_and_go),
         cmocka_unit_test(each_blobs_are_zeroed_shared_and_outlive_a_detach),
+        cmocka_unit_test(each_blobs_are_bounded_in_all),
         cmocka_unit_test(each_fences_are_always_answered),
         cmocka_unit_test(each_junk_costs_only_its_own_context),
         cmocka_unit_test(each_capsets_are_whole),

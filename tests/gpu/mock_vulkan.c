@@ -6,6 +6,8 @@
 
 #include "base/util.h"
 
+struct mock_vulkan_log mock_vulkan_log;
+
 static uint64_t mock_yes(void)
 {
     return 0;
@@ -55,14 +57,46 @@ static VkResult mock_extensions(VkPhysicalDevice physical, const char *layer, ui
 static void mock_memory(VkPhysicalDevice physical, VkPhysicalDeviceMemoryProperties *out)
 {
     *out = (VkPhysicalDeviceMemoryProperties){
-        .memoryTypeCount = 1, .memoryTypes = {{7, 0}}, .memoryHeapCount = 1};
+        .memoryTypeCount = 2, .memoryTypes = {{7, 0}, {7, 0}}, .memoryHeapCount = 1};
 }
 
 static VkResult mock_host_pointer(VkDevice device, VkExternalMemoryHandleTypeFlagBits type,
                                   const void *pointer, VkMemoryHostPointerPropertiesEXT *out)
 {
-    out->memoryTypeBits = 1;
+    out->memoryTypeBits = 1u << MOCK_IMPORTED;
     return VK_SUCCESS;
+}
+
+static VkResult mock_buffer(VkDevice device, const VkBufferCreateInfo *info, const void *allocator,
+                            uint64_t *out)
+{
+    const VkExternalMemoryBufferCreateInfo *external =
+        pv_vn_chain_find(info->pNext, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
+    mock_vulkan_log.buffer_handles = external ? external->handleTypes : 0;
+    return mock_create(device, info, allocator, out);
+}
+
+static VkResult mock_map(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset,
+                         VkDeviceSize size, VkMemoryMapFlags flags, void **data)
+{
+    static uint8_t pages[MOCK_MAPPED_SIZE] __attribute__((aligned(65536)));
+    mock_vulkan_log.mapped = *data = pages;
+    return VK_SUCCESS;
+}
+
+static void mock_free_memory(VkDevice device, VkDeviceMemory memory, const void *allocator)
+{
+    mock_vulkan_log.memories_freed++;
+}
+
+static void mock_destroy_device(VkDevice device, const void *allocator)
+{
+    mock_vulkan_log.devices_destroyed++;
+}
+
+static void mock_destroy_instance(VkInstance instance, const void *allocator)
+{
+    mock_vulkan_log.instances_destroyed++;
 }
 
 static void mock_queue(VkDevice device, uint32_t family, uint32_t index, VkQueue *out)
@@ -93,6 +127,11 @@ PFN_vkVoidFunction mock_vulkan_proc(void *parent, const char *name)
         ROW("vkGetPhysicalDeviceMemoryProperties", mock_memory),
         ROW("vkGetMemoryHostPointerPropertiesEXT", mock_host_pointer),
         ROW("vkGetDeviceQueue", mock_queue),
+        ROW("vkCreateBuffer", mock_buffer),
+        ROW("vkMapMemory", mock_map),
+        ROW("vkFreeMemory", mock_free_memory),
+        ROW("vkDestroyDevice", mock_destroy_device),
+        ROW("vkDestroyInstance", mock_destroy_instance),
         ROW("vkAllocateCommandBuffers", mock_commands),
         ROW("vkAllocateMemory", mock_create),
         ROW("vkGetDeviceProcAddr", mock_vulkan_proc),

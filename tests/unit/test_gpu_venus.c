@@ -142,6 +142,113 @@ static void a_removed_object_is_not_remembered(void **state)
     assert_true(pv_vn_context_gone(guest->ctx));
 }
 
+/* ---- Memory ---- */
+
+enum { MEMORY = 400 };
+
+static void allocate(struct guest *guest, uint64_t id, uint32_t type, uint64_t size)
+{
+    const VkMemoryAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                       .allocationSize = size,
+                                       .memoryTypeIndex = type};
+    const struct pv_vn_vkAllocateMemory args = {
+        .device = (VkDevice)GUEST_DEVICE, .pAllocateInfo = &info, .ids_pMemory = &id};
+    guest_run(&guest->stream, PV_VN_COMMAND_vkAllocateMemory, &args);
+}
+
+static void free_memory(struct guest *guest, uint64_t id)
+{
+    const struct pv_vn_vkFreeMemory args = {.device = (VkDevice)GUEST_DEVICE,
+                                            .memory = (VkDeviceMemory)id};
+    guest_run(&guest->stream, PV_VN_COMMAND_vkFreeMemory, &args);
+}
+
+static void a_type_without_import_is_mapped_by_the_driver(void **state)
+{
+    struct guest *guest = *state;
+    struct pv_renderer_mapping mapping;
+    unsigned before = mock_vulkan_log.memories_freed;
+    allocate(guest, MEMORY, MOCK_MAPPED, 5000);
+    struct pv_gpu_memory *pages = pv_vn_memory_export(guest->ctx, MEMORY, 8192);
+    assert_non_null(pages);
+    pv_gpu_memory_describe(pages, &mapping);
+    assert_ptr_equal(mapping.host, mock_vulkan_log.mapped);
+    assert_int_equal(mapping.size, 8192);
+    assert_int_equal(mapping.fd, -1);
+    free_memory(guest, MEMORY);
+    assert_int_equal(mock_vulkan_log.memories_freed, before); /* a guest has it in its window */
+    pv_gpu_memory_unref(pages);
+    assert_int_equal(mock_vulkan_log.memories_freed, before + 1);
+}
+
+static void mapped_pages_outlive_their_device(void **state)
+{
+    struct guest *guest = *state;
+    struct mock_vulkan_log before = mock_vulkan_log;
+    const struct pv_vn_vkDestroyInstance destroy = {.instance = (VkInstance)GUEST_INSTANCE};
+    allocate(guest, MEMORY, MOCK_MAPPED, 4096);
+    struct pv_gpu_memory *pages = pv_vn_memory_export(guest->ctx, MEMORY, 4096);
+    guest_run(&guest->stream, PV_VN_COMMAND_vkDestroyInstance, &destroy);
+    assert_false(has(guest, PV_VN_HANDLE_VkDevice, GUEST_DEVICE));
+    assert_int_equal(mock_vulkan_log.devices_destroyed, before.devices_destroyed);
+    assert_int_equal(mock_vulkan_log.instances_destroyed, before.instances_destroyed);
+    pv_gpu_memory_unref(pages);
+    assert_int_equal(mock_vulkan_log.devices_destroyed, before.devices_destroyed + 1);
+    assert_int_equal(mock_vulkan_log.instances_destroyed, before.instances_destroyed + 1);
+}
+
+static void create_buffer(struct guest *guest, uint64_t id, const void *chain)
+{
+    const VkBufferCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .pNext = chain, .size = 64};
+    const struct pv_vn_vkCreateBuffer args = {
+        .device = (VkDevice)GUEST_DEVICE, .pCreateInfo = &info, .ids_pBuffer = &id};
+    guest_run(&guest->stream, PV_VN_COMMAND_vkCreateBuffer, &args);
+}
+
+/* Mesa's driver says "no handle types" of buffers that nobody else shall see. */
+static void buffers_expect_the_pages_they_will_get(void **state)
+{
+    const VkExternalMemoryHandleTypeFlags host =
+        VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+    VkExternalMemoryBufferCreateInfo external = {
+        .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO};
+    struct guest *guest = *state;
+    struct pv_vn_physical *physical = &guest->ctx->instances->physicals[0];
+    uint64_t id = 500;
+    for (unsigned unified = 0; unified < 2; unified++) {
+        physical->unified = unified;
+        create_buffer(guest, id++, NULL);
+        assert_int_equal(mock_vulkan_log.buffer_handles, unified ? host : 0);
+        external.handleTypes = 0;
+        create_buffer(guest, id++, &external);
+        assert_int_equal(mock_vulkan_log.buffer_handles, unified ? host : 0);
+        external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT;
+        create_buffer(guest, id++, &external);
+        assert_int_equal(mock_vulkan_log.buffer_handles, host);
+    }
+}
+
+/* A guest that frees memory but keeps the blob of it has not given anything back. */
+static void pages_count_until_their_last_user_is_gone(void **state)
+{
+    struct guest *guest = *state;
+    struct pv_gpu_account account = {.max = 3 * 65536};
+    uint64_t id = MEMORY;
+    guest->ctx->account = &account;
+    for (uint32_t type = MOCK_IMPORTED; type <= MOCK_MAPPED; type++, id++) {
+        struct pv_gpu_memory *pages;
+        allocate(guest, id, type, 2 * 65536);
+        assert_non_null(pages = pv_vn_memory_export(guest->ctx, id, 2 * 65536));
+        free_memory(guest, id++);
+        allocate(guest, id, type, 2 * 65536);
+        assert_null(pv_vn_memory_export(guest->ctx, id, 4096));
+        pv_gpu_memory_unref(pages);
+        assert_int_equal(atomic_load(&account.used), 0);
+    }
+    guest->ctx->account = NULL;
+}
+
 /* ---- Rings ---- */
 
 enum { RING_RESOURCE = 50, RING = 7, HEAD = 0, TAIL = 64, STATUS = 128, BUFFER = 192, ROOM = 4096 };
@@ -251,6 +358,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_pool_takes_its_own_children_along),
         TEST(a_removed_object_is_not_remembered),
+        TEST(a_type_without_import_is_mapped_by_the_driver),
+        TEST(mapped_pages_outlive_their_device),
+        TEST(buffers_expect_the_pages_they_will_get),
+        TEST(pages_count_until_their_last_user_is_gone),
         TEST(a_sleeping_ring_is_woken),
         TEST(a_blocked_ring_is_alive),
         TEST(a_tail_that_runs_away_loses_the_context),

@@ -7,6 +7,7 @@
 #include "engine/jit/jit.h"
 
 #include "base/error.h"
+#include "base/log.h"
 #include "engine/interp/mmu.h"
 
 #include <cpuid.h>
@@ -81,10 +82,28 @@ static int jit_create(struct pv_engine *engine, struct pv_error **err)
     return 0;
 }
 
+static void log_stats(const struct jit *jit)
+{
+    const struct jit_stats *s = &jit->stats;
+    pv_debug(PV_LOG_JIT,
+             "%llu blocks of %llu instructions in %llu bytes; %llu invalidated, emptied %llu times",
+             (unsigned long long)s->blocks, (unsigned long long)s->instructions,
+             (unsigned long long)s->host_bytes, (unsigned long long)s->invalidated,
+             (unsigned long long)s->emptied);
+    pv_debug(PV_LOG_JIT,
+             "exits: %llu links, %llu instructions, %llu branches, %llu jumps; %llu "
+             "looked up by address",
+             (unsigned long long)s->exits[JIT_EXIT_LINK],
+             (unsigned long long)s->exits[JIT_EXIT_RECORD],
+             (unsigned long long)s->exits[JIT_EXIT_BRANCH],
+             (unsigned long long)s->exits[JIT_EXIT_JUMP], (unsigned long long)s->lookups);
+}
+
 static void jit_destroy(struct pv_engine *engine)
 {
     struct interp *interp = engine->impl;
     struct jit *jit = interp->jit;
+    log_stats(jit);
     for (unsigned i = 0; i < engine->config.vcpus; i++) {
         struct cpu *c = atomic_load(&interp->cpus[i]);
         if (c)

@@ -122,6 +122,7 @@ static const struct jit_link *run_code(struct cpu *c, const void *code)
     jit->stubs.enter(c, code);
     take_fp_flags(c);
     c->nzcv = jit_flags_to_nzcv(c->jit.flags);
+    atomic_fetch_add_explicit(&jit->stats.exits[c->jit.exit_kind], 1, memory_order_relaxed);
     switch ((enum jit_exit)c->jit.exit_kind) {
     case JIT_EXIT_LINK:
         link = &jit->links[c->jit.exit_index];

@@ -55,15 +55,17 @@ enum jit_cold_kind {
     JIT_COLD_HANDLER, /* the handler executes the instruction; goes on behind it */
     JIT_COLD_LINK,    /* leaves to have a link made */
     JIT_COLD_JUMP,    /* goes to an address in another page */
+    JIT_COLD_LEAVE,   /* leaves to go on at an address */
+    JIT_COLD_EXECUTE, /* leaves to have the handler execute the instruction */
 };
 
 struct jit_cold {
     enum jit_cold_kind kind;
     struct x64_label here; /* those that come here */
     struct x64_label back; /* HANDLER */
-    uint32_t index;        /* of the record or link */
+    uint32_t index;        /* HANDLER, EXECUTE, LINK: of the record or link */
     size_t site;           /* LINK: offset of the displacement to point here, 0 for none */
-    int64_t delta;         /* JUMP: the target relative to the page */
+    int64_t delta;         /* JUMP, LEAVE: the target relative to the page */
     uint8_t vregs[16];     /* HANDLER: jit_vregs.guest at `back` */
 };
 #define JIT_COLD_MAX 256u
@@ -144,6 +146,11 @@ void jit_slow(struct jit_translator *t, enum x64_cond cond);
 /* Goes to the address `delta` bytes from the page's begin: always, or when `cond` holds. */
 void jit_goto(struct jit_translator *t, int64_t delta);
 void jit_goto_if(struct jit_translator *t, enum x64_cond cond, int64_t delta);
+/* When `cond` holds, leaves for the run loop, which goes on at the offset `at` or beyond the page.
+ */
+void jit_leave_if(struct jit_translator *t, enum x64_cond cond, unsigned at);
+/* The same, and executes the instruction there. */
+void jit_leave_to_execute_if(struct jit_translator *t, enum x64_cond cond);
 /* Adds a way out; *site is where a displacement is that must lead to it. */
 struct jit_cold *jit_cold_link(struct jit_translator *t, unsigned at);
 /* RAX = the address `delta` bytes from the page's begin; flags stay. */

@@ -74,7 +74,8 @@ static VkResult host_extensions(struct pv_vn_stream *stream, const struct pv_vn_
             continue;
         names[count++] = name;
     }
-    names[count++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
+    if (physical->import_types)
+        names[count++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
     info->ppEnabledExtensionNames = names;
     info->enabledExtensionCount = count;
     info->enabledLayerCount = 0;
@@ -94,7 +95,14 @@ static VkResult create(struct pv_vn_stream *stream, struct pv_vn_vkCreateDevice 
     device->handle = *a->pDevice;
     struct device_get from = {physical->instance->get_device_proc, device->handle};
     pv_vn_procs_load(device->procs, PV_VN_LEVEL_DEVICE, device_proc, &from);
-    return VK_SUCCESS;
+    device->map_memory = (PFN_vkMapMemory)device_proc(&from, "vkMapMemory");
+    device->host = pv_vn_host_object_new(
+        device->handle, (pv_vn_destroy_fn *)device->procs[PV_VN_COMMAND_vkDestroyDevice],
+        physical->instance->host);
+    if (device->host)
+        return VK_SUCCESS;
+    PV_VN_PROC(device->procs, vkDestroyDevice)(PV_STEAL(device->handle), NULL);
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
 }
 
 void pv_vn_do_vkCreateDevice(struct pv_vn_stream *stream, void *args)
@@ -149,7 +157,7 @@ void pv_vn_device_destroy(struct pv_vn_context *ctx, struct pv_vn_device *device
     if (all_idle(device)) {
         PV_VN_PROC(device->procs, vkDeviceWaitIdle)(device->handle);
         pv_vn_objects_destroy_device(ctx, device);
-        PV_VN_PROC(device->procs, vkDestroyDevice)(device->handle, NULL);
+        pv_vn_host_object_unref(PV_STEAL(device->host));
     } else {
         pv_warn(PV_LOG_VENUS, "context %u (%s): GPU work never ends, its device is given up",
                 ctx->id, ctx->name);

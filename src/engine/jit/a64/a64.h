@@ -193,11 +193,23 @@
     X(PRFM_LIT, jit_prfm)                                                                          \
     X(PRFUM, jit_prfm)
 
+#define JIT_SYSTEM(X)                                                                              \
+    X(MRS, jit_mrs)                                                                                \
+    X(MSR, jit_msr)                                                                                \
+    X(MSR_IMM, jit_msr_imm)                                                                        \
+    X(HINT, jit_hint)                                                                              \
+    X(DMB, jit_dmb)                                                                                \
+    X(DSB, jit_dsb)                                                                                \
+    X(ISB, jit_isb)                                                                                \
+    X(CLREX, jit_clrex)                                                                            \
+    X(SYS, jit_sys)
+
 #define JIT_TRANSLATED(X)                                                                          \
     JIT_BRANCHES(X)                                                                                \
     JIT_INT_ARITH(X)                                                                               \
     JIT_INT_BITS(X)                                                                                \
     JIT_LDST(X)                                                                                    \
+    JIT_SYSTEM(X)                                                                                  \
     JIT_VECTOR(X)
 
 #define X(name, function) jit_translate_fn function;
