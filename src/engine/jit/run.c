@@ -44,6 +44,17 @@ static uint32_t mode_of(const struct cpu *c)
            (sysreg_get(c, SYSREG_SCTLR_EL1) & SCTLR_A ? JIT_ALIGNED : 0);
 }
 
+/*
+ * What entries of the jump cache must match: that translations of PC's half are what they were, the
+ * ASID in TTBR0's half, and the mode. An entry's half is seen from its address.
+ */
+static uint64_t key_of(const struct cpu *c)
+{
+    const unsigned half = mmu_half_of(c->pc);
+    uint64_t asid = half ? 0 : c->tlb->regime.asid;
+    return c->tlb->code_epoch[half] << 24 | asid << 8 | c->jit.mode;
+}
+
 /* The code at PC; NULL when the memory was full, and is empty now. May raise. */
 static const void *find(struct cpu *c)
 {
@@ -53,7 +64,7 @@ static const void *find(struct cpu *c)
 
     if (PV_LIKELY(target->va == c->pc && target->key == c->jit.key))
         return target->code;
-    atomic_fetch_add_explicit(&jit->stats.lookups, 1, memory_order_relaxed);
+    c->jit.lookups++;
     const void *host = mem_fetch(c, c->pc, &pa);
     struct jit_block *block = jit_cache_find(jit, pa, c->jit.mode);
     if (!block) {
@@ -67,6 +78,7 @@ static const void *find(struct cpu *c)
             return NULL;
         }
     }
+    mmu_code_found(c->tlb, c->pc);
     *target =
         (struct jit_target){.va = c->pc, .key = c->jit.key, .code = jit->memory.exec + block->code};
     return target->code;
@@ -122,7 +134,7 @@ static const struct jit_link *run_code(struct cpu *c, const void *code)
     jit->stubs.enter(c, code);
     take_fp_flags(c);
     c->nzcv = jit_flags_to_nzcv(c->jit.flags);
-    atomic_fetch_add_explicit(&jit->stats.exits[c->jit.exit_kind], 1, memory_order_relaxed);
+    c->jit.exits[c->jit.exit_kind]++;
     switch ((enum jit_exit)c->jit.exit_kind) {
     case JIT_EXIT_LINK:
         link = &jit->links[c->jit.exit_index];
@@ -181,7 +193,7 @@ enum pv_exit jit_run_loop(struct cpu *c)
                 link = NULL;
         }
         c->jit.mode = mode_of(c);
-        uint64_t key = c->tlb->epoch * JIT_MODES + c->jit.mode;
+        const uint64_t key = key_of(c);
         if (key != c->jit.key)
             link = NULL;
         c->jit.key = key;

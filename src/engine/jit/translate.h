@@ -163,6 +163,8 @@ void jit_address_of(struct jit_translator *t, enum x64_reg to, int64_t delta);
  * cannot do goes to the handler. RCX and RDX are used; flags are lost.
  */
 void jit_tlb(struct jit_translator *t, unsigned size, bool write, bool unprivileged);
+/* The same for accesses that must be aligned. What can be written can be read. */
+void jit_tlb_aligned(struct jit_translator *t, unsigned size, bool write);
 /* RAX = base register plus offset; goes to the handler when the base is a misaligned SP. */
 void jit_base(struct jit_translator *t, unsigned rn, int64_t offset);
 /* Whether memory may be accessed inline at all in this mode. */
