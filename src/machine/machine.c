@@ -389,7 +389,11 @@ static int create_chips(struct pv_machine *machine, struct pv_error **err)
 static int create_firmware(struct pv_machine *machine, struct pv_error **err)
 {
     const struct pv_machine_config *config = &machine->config;
-    const struct pv_acpi_config acpi = {.vcpus = config->vcpus, .mpidr = machine->mpidr};
+    const struct pv_acpi_config acpi = {
+        .vcpus = config->vcpus,
+        .mpidr = machine->mpidr,
+        .its = machine->its ? PV_MAP_ITS : 0,
+    };
     const struct pv_firmware_config firmware = {
         .as = config->as,
         .code = config->firmware,
