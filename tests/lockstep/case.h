@@ -31,7 +31,8 @@ enum case_kind {
     CASE_SINGLE,
     CASE_DOUBLE,
     CASE_KIND_MASK = 15,
-    CASE_PLAIN_FP = 16, /* or-ed in: FPCR is 0, and FPSR is not compared */
+    CASE_PLAIN_FP = 16,   /* or-ed in: FPCR is 0, and FPSR is not compared */
+    CASE_USUAL_FPCR = 32, /* or-ed in: FPCR is 0, as in most programs; translators know it */
 };
 
 /*
@@ -223,6 +224,8 @@ static inline void case_make(struct case_state *state, const struct case_request
     state->nzcv = case_random(&seed) & 0xf0000000;
     state->taken = 0;
     case_make_modes(state, kind & CASE_PLAIN_FP ? 0x30 : case_random(&seed));
+    if (kind & CASE_USUAL_FPCR)
+        state->fpcr = 0;
     memset(state->v, 0, sizeof(state->v));
     if (case_has_vectors(request))
         case_make_vectors(state, word, kind & CASE_KIND_MASK, &seed);

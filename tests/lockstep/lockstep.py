@@ -37,6 +37,7 @@ UNKNOWN = 2  # instead of a hash: the oracle has no such instruction
 CLASSES = ("int", "branch", "system", "ldst", "fp", "simd", "crypto")
 STRAIGHT = ("int", "fp", "simd", "crypto", "mix")  # may run several in a row
 LANES, HALF, SINGLE, DOUBLE, PLAIN_FP = 0, 1, 2, 3, 16
+USUAL_FPCR = 32  # or-ed in: case.h
 GOLDEN = {"simd": 1200, "crypto": 56}  # words recorded
 SHOWN = 100  # differences at most
 BATCH = 2048  # requests to the programs at a time
@@ -155,7 +156,8 @@ def sample(wanted, options, rng):
             if options.length > 1:
                 word = near(word, mask, rng)
             if not unpredictable(name, word) and not astray(name, word):
-                yield name, (word,), kind_of(name, klass, word, rng) | plain
+                usual = rng.choice((0, USUAL_FPCR)) if klass == "fp" else 0
+                yield name, (word,), kind_of(name, klass, word, rng) | plain | usual
 
 
 def sequences(rows, options, check, rng):

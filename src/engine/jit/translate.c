@@ -10,14 +10,11 @@
  * No address of the guest's is in the code: PC is the page that runs (cpu_jit.page) plus an offset
  * that is known here. Jumps within the page become links; others look the address up.
  */
-#include "engine/jit/translate.h"
+#include "engine/jit/a64/vector.h"
 
 #include "base/log.h"
 
 #include <inttypes.h>
-
-/* More than a block can need. */
-#define BLOCK_CODE (128 * 1024u)
 
 /* ---- Handlers ---- */
 
@@ -35,6 +32,7 @@ void jit_call(struct jit_translator *t)
     x64_mov_imm(&t->code, X64_RAX, record_of(t));
     x64_call_to(&t->code, t->jit->stubs.handler);
     jit_nzcv_lost(t);
+    jit_v_forget(t);
     t->sp_aligned = false;
 }
 
@@ -68,9 +66,13 @@ void jit_leave_if(struct jit_translator *t, enum x64_cond cond, unsigned at)
 
 static void end_of_instruction(struct jit_translator *t, unsigned first_cold)
 {
-    for (unsigned i = first_cold; i < t->cold_count; i++)
-        if (t->cold[i].kind == JIT_COLD_HANDLER)
-            x64_bind(&t->code, &t->cold[i].back);
+    for (unsigned i = first_cold; i < t->cold_count; i++) {
+        struct jit_cold *cold = &t->cold[i];
+        if (cold->kind != JIT_COLD_HANDLER)
+            continue;
+        x64_bind(&t->code, &cold->back);
+        memcpy(cold->vregs, t->vregs.guest, sizeof(cold->vregs));
+    }
 }
 
 /* ---- Ways out ---- */
@@ -158,6 +160,7 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
     case JIT_COLD_HANDLER:
         x64_mov_imm(&t->code, X64_RAX, cold->index);
         x64_call_to(&t->code, jit->stubs.handler);
+        jit_v_reload(t, cold->vregs);
         x64_jmp(&t->code, &cold->back);
         break;
     case JIT_COLD_LINK:
@@ -252,7 +255,7 @@ static void translate_all(struct jit_translator *t)
 
 static bool has_room(const struct jit *jit)
 {
-    return jit->used + BLOCK_CODE <= JIT_CODE_SIZE &&
+    return jit->used + JIT_BLOCK_CODE <= jit->limit &&
            jit->record_count + JIT_BLOCK_MAX <= JIT_RECORDS &&
            jit->link_count + JIT_COLD_MAX <= JIT_LINKS && jit->block_count < JIT_BLOCKS;
 }
@@ -267,12 +270,13 @@ struct jit_block *jit_translate(struct jit *jit, uint64_t pa, uint32_t mode, con
         .jit = jit,
         .block = block,
         .mode = mode,
-        .code = x64_begin(jit->memory.write + jit->used, jit->memory.exec + jit->used, BLOCK_CODE),
+        .code =
+            x64_begin(jit->memory.write + jit->used, jit->memory.exec + jit->used, JIT_BLOCK_CODE),
     };
     decode(&t, pa, host);
     jit_nzcv_liveness(&t);
     translate_all(&t);
-    if (t.code.overflow) /* cannot be: BLOCK_CODE is enough for any */
+    if (t.code.overflow) /* cannot be: JIT_BLOCK_CODE is enough for any */
         pv_error_log(PV_LOG_JIT, "block at %#" PRIx64 " is too large", pa);
 
     block->count = (uint16_t)t.count;

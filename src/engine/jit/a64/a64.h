@@ -3,7 +3,7 @@
 #ifndef PV_ENGINE_JIT_A64_A64_H
 #define PV_ENGINE_JIT_A64_A64_H
 
-#include "engine/jit/translate.h"
+#include "engine/jit/a64/vector.h"
 
 /* X(operation, function) */
 #define JIT_BRANCHES(X)                                                                            \
@@ -204,12 +204,31 @@
     X(CLREX, jit_clrex)                                                                            \
     X(SYS, jit_sys)
 
+#define JIT_ATOMICS(X)                                                                             \
+    X(LDAR, jit_load_acquire)                                                                      \
+    X(LDLAR, jit_load_acquire)                                                                     \
+    X(LDAPR, jit_load_acquire)                                                                     \
+    X(STLR, jit_store_release)                                                                     \
+    X(STLLR, jit_store_release)                                                                    \
+    X(LDXR, jit_load_exclusive)                                                                    \
+    X(LDAXR, jit_load_exclusive)                                                                   \
+    X(STXR, jit_store_exclusive)                                                                   \
+    X(STLXR, jit_store_exclusive)                                                                  \
+    X(CAS, jit_cas)                                                                                \
+    X(LDADD, jit_exchange)                                                                         \
+    X(SWP, jit_exchange)                                                                           \
+    X(LDCLR, jit_fetch_logic)                                                                      \
+    X(LDSET, jit_fetch_logic)                                                                      \
+    X(LDEOR, jit_fetch_logic)
+
 #define JIT_TRANSLATED(X)                                                                          \
     JIT_BRANCHES(X)                                                                                \
     JIT_INT_ARITH(X)                                                                               \
     JIT_INT_BITS(X)                                                                                \
     JIT_LDST(X)                                                                                    \
-    JIT_SYSTEM(X)
+    JIT_ATOMICS(X)                                                                                 \
+    JIT_SYSTEM(X)                                                                                  \
+    JIT_VECTOR(X)
 
 #define X(name, function) jit_translate_fn function;
 JIT_TRANSLATED(X)

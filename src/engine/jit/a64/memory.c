@@ -26,24 +26,44 @@ static struct x64_rm entry_field(size_t offset)
     return x64_mx(X64_RBP, X64_RCX, 0, (int32_t)offset - JIT_CPU_BIAS);
 }
 
-void jit_tlb(struct jit_translator *t, unsigned size, bool write, bool unprivileged)
+/* RCX = the entry's offset for the address RAX. */
+static void find_entry(struct jit_translator *t)
 {
-    const enum tlb_bank bank = bank_of(t, unprivileged);
     _Static_assert(sizeof(struct tlb_entry) == 32, "an index times 4096 shifted by 7");
-
     x64_mov(&t->code, 4, X64_RCX, x64_r(X64_RAX));
     x64_shift_imm(&t->code, X64_SHR, 4, x64_r(X64_RCX), MMU_PAGE_SHIFT - 5);
     x64_alu_imm(&t->code, X64_AND, 4, x64_r(X64_RCX), (TLB_ENTRIES - 1) * 32);
-    if (size > 1)
-        x64_lea(&t->code, 8, X64_RDX, x64_m(X64_RAX, (int32_t)size - 1));
-    else
-        x64_mov(&t->code, 8, X64_RDX, x64_r(X64_RAX));
-    x64_alu_imm(&t->code, X64_AND, 8, x64_r(X64_RDX), -(int32_t)PV_GUEST_PAGE);
+}
+
+/* Goes to the handler unless RDX is the tag; RAX = the host's address. */
+static void use_entry(struct jit_translator *t, enum tlb_bank bank, bool write)
+{
     x64_alu(&t->code, X64_CMP, 8, X64_RDX,
             entry_field(write ? TLB_AT(bank, write) : TLB_AT(bank, read)));
     jit_nzcv_lost(t);
     jit_slow(t, X64_NE);
     x64_alu(&t->code, X64_ADD, 8, X64_RAX, entry_field(TLB_AT(bank, addend)));
+}
+
+void jit_tlb(struct jit_translator *t, unsigned size, bool write, bool unprivileged)
+{
+    find_entry(t);
+    if (size > 1)
+        x64_lea(&t->code, 8, X64_RDX, x64_m(X64_RAX, (int32_t)size - 1));
+    else
+        x64_mov(&t->code, 8, X64_RDX, x64_r(X64_RAX));
+    x64_alu_imm(&t->code, X64_AND, 8, x64_r(X64_RDX), -(int32_t)PV_GUEST_PAGE);
+    use_entry(t, bank_of(t, unprivileged), write);
+}
+
+void jit_tlb_aligned(struct jit_translator *t, unsigned size, bool write)
+{
+    find_entry(t);
+    x64_mov(&t->code, 8, X64_RDX, x64_r(X64_RAX));
+    /* Bits that would make it unaligned are left in: no tag has them. */
+    x64_alu_imm(&t->code, X64_AND, 8, x64_r(X64_RDX),
+                -(int32_t)PV_GUEST_PAGE | ((int32_t)size - 1));
+    use_entry(t, bank_of(t, false), write);
 }
 
 static void check_sp(struct jit_translator *t, unsigned rn)
