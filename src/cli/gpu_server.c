@@ -84,7 +84,7 @@ const struct cli_command cli_gpu_server = {
             "  VN_DEBUG=vtest VTEST_SOCKET_NAME=PATH VK_DRIVER_FILES=virtio_icd.json PROGRAM\n"
             "\n"
             "  --vtest PATH       the socket to make; whoever can open it has the GPU\n"
-            "  --renderer NAME    venus (default) or null\n"
+            "  --renderer NAME    venus (default), virgl where its Venus is new enough, or null\n"
             "  --library FILE     the Vulkan loader to use\n"
             "  --memory SIZE      host memory and device memory that one client may have, each\n"
             "                     (default: half of the host's memory)\n"

@@ -31,6 +31,7 @@ enum {
     OPTION_CDROM,
     OPTION_NET,
     OPTION_CONSOLE,
+    OPTION_MSI,
     OPTION_TRANSPORT,
     OPTION_VIRTIO,
     OPTION_PORT,
@@ -53,6 +54,7 @@ static const struct option run_options[] = {
     {"cdrom", required_argument, NULL, OPTION_CDROM},
     {"net", required_argument, NULL, OPTION_NET},
     {"console", required_argument, NULL, OPTION_CONSOLE},
+    {"msi", required_argument, NULL, OPTION_MSI},
     {"transport", required_argument, NULL, OPTION_TRANSPORT},
     {"virtio", required_argument, NULL, OPTION_VIRTIO},
     {"port", required_argument, NULL, OPTION_PORT},
@@ -78,6 +80,17 @@ static int parse_transport(const char *text, struct pv_config *config, struct pv
         config->transport = PV_TRANSPORT_MMIO;
     else
         return pv_error_set(err, EINVAL, "--transport '%s': use pci or mmio", text);
+    return 0;
+}
+
+static int parse_msi(const char *text, struct pv_config *config, struct pv_error **err)
+{
+    if (!strcmp(text, "its"))
+        config->msi = PV_MSI_ITS;
+    else if (!strcmp(text, "v2m"))
+        config->msi = PV_MSI_V2M;
+    else
+        return pv_error_set(err, EINVAL, "--msi '%s': use its or v2m", text);
     return 0;
 }
 
@@ -115,6 +128,7 @@ static int parse_option(struct request *request, int option, char *value, struct
         break;
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
+    case OPTION_MSI: ret = parse_msi(value, config, err); break;
     case OPTION_VIRTIO: ret = cli_parse_virtio(value, config, err); break;
     case OPTION_PORT: ret = cli_parse_port(value, config, err); break;
     case OPTION_BALLOON:
@@ -296,6 +310,7 @@ const struct cli_command cli_run = {
             "                      connects to CID 2, port P, reaches PATH/vsock.sock_P\n"
             "  --input keyboard|mouse|tablet[,...]\n"
             "                      input devices\n"
+            "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
             "  --virtio packed=on|off\n"
             "                      whether virtio devices offer packed rings (default off)\n\n"
             "Ctrl-] q leaves: the guest is asked to power off, and ended when asked again. So do\n"

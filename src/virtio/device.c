@@ -167,6 +167,16 @@ void pv_virtio_fail(struct pv_virtio_device *dev, const char *fmt, ...)
 
 /* ---- For transports ---- */
 
+void pv_virtio_allow_dma(struct pv_virtio_device *dev, bool allow)
+{
+    bool again = allow && dev->no_dma;
+
+    dev->no_dma = !allow;
+    for (unsigned i = 0; again && i < dev->queue_count; i++)
+        if (dev->queues[i].enabled)
+            pv_virtio_queue_notify(dev, i);
+}
+
 void pv_virtio_attach(struct pv_virtio_device *dev, const struct pv_virtio_transport_ops *ops,
                       void *opaque)
 {

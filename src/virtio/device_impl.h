@@ -24,6 +24,7 @@ struct pv_virtio_device {
     pthread_mutex_t lock; /* protects all that follows, and the device model's state */
     uint64_t offered_features;
     uint8_t status;
+    bool no_dma; /* by the transport's word */
     uint8_t config_generation;
     unsigned failures; /* since creation: the log stays readable when a guest fails on purpose */
     unsigned queue_count;

@@ -4,6 +4,7 @@
 #define PV_VM_CONFIG_H
 
 #include "device/input.h"
+#include "machine/machine.h"
 #include "net/netdev.h"
 
 #include <stdbool.h>
@@ -79,6 +80,7 @@ struct pv_config {
     const char *initrd; /* or NULL */
     const char *append; /* kernel command line, or NULL */
 
+    enum pv_machine_msi msi;
     enum pv_config_transport transport;
     bool packed_rings; /* offered beside split ones */
     struct pv_config_disk disks[PV_CONFIG_MAX_DISKS];

@@ -209,6 +209,7 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
 {
     struct pv_machine_config machine = {
         .vcpus = config->cpus,
+        .msi = config->msi,
         .ram_size = config->memory,
         .kernel = config->kernel,
         .initrd = config->initrd,

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <linux/vm_sockets.h>
+#include <linux/vm_sockets.h> /* needs sys/socket.h before it */
 
 static int fail(const char *what)
 {

@@ -252,7 +252,7 @@ static void test_msix(void **state)
     assert_int_equal(rd(f.as, cap + 4, 4), 1);
     assert_int_equal(rd(f.as, cap + 8, 4), 0x801);
     wr(f.as, c + 0x14, 4, MEM32);
-    wr(f.as, c + 4, 2, 2);
+    wr(f.as, c + 4, 2, 6);
     assert_int_equal(rd(f.as, MEM32 + 65 * 16 + 12, 4), 1); /* masked at first */
     assert_false(pv_pci_msix_notify(fn, 65));
 
@@ -273,6 +273,14 @@ static void test_msix(void **state)
     wr(f.as, MEM32 + 0x808, 8, 0); /* the PBA is read-only */
     wr(f.as, cap + 2, 2, 0x8000);
     assert_int_equal(f.messages, 2);
+
+    /* A message is a write to memory: without bus mastering it waits. */
+    wr(f.as, c + 4, 2, 2);
+    assert_true(pv_pci_msix_notify(fn, 65));
+    assert_int_equal(f.messages, 2);
+    assert_int_equal(rd(f.as, MEM32 + 0x808, 8), 2);
+    wr(f.as, c + 4, 2, 6);
+    assert_int_equal(f.messages, 3);
     teardown(&f);
 }
 

@@ -38,6 +38,7 @@ union cpu_vreg {
 struct cpu_monitor {
     uint64_t va;
     unsigned size; /* bytes */
+    uint32_t generation;
     uint64_t value[2];
 };
 
@@ -55,6 +56,7 @@ struct cpu_jit {
     uint64_t host_sp;
     struct jit_target *targets;
     uint32_t exit_kind, exit_index; /* why and where the code was left; jit/jit.h */
+    uint32_t mxcsr;                 /* as code left it: FP exceptions not in FPSR yet */
     uint32_t flags;                 /* NZCV as lahf and seto leave them in AX; jit/flags.h */
     uint32_t mode;                  /* enum jit_mode bits */
     uint64_t exits[4], lookups;     /* statistics: by kind, and by physical address */

@@ -48,6 +48,14 @@ static int jit_probe(struct pv_error **err)
     return 0;
 }
 
+static bool has_crypto(void)
+{
+    enum { PCLMULQDQ = 1u << 1, AES = 1u << 25 };
+    uint32_t regs[4] = {0};
+    return __get_cpuid(1, &regs[0], &regs[1], &regs[2], &regs[3]) &&
+           (regs[2] & (PCLMULQDQ | AES)) == (PCLMULQDQ | AES);
+}
+
 static void free_jit(struct jit *jit)
 {
     jit_cache_destroy(jit);
@@ -66,6 +74,7 @@ static int jit_create(struct pv_engine *engine, struct pv_error **err)
         free_jit(jit);
         return ret;
     }
+    jit->host_crypto = has_crypto();
     jit_stubs_emit(jit);
     jit->stubs_end = jit->used;
     jit->interp = engine->impl;

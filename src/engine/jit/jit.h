@@ -110,6 +110,8 @@ struct jit {
     struct interp *interp;
     struct pv_code_memory memory;
     struct jit_stubs stubs;
+    bool host_crypto;         /* AES-NI, PCLMULQDQ */
+    const uint8_t *constants; /* a64/constants.c; where code sees them */
 
     pthread_mutex_t lock; /* everything below, but for reading the hash chains */
     uint32_t used;        /* bytes of code memory */

@@ -10,7 +10,7 @@
  * No address of the guest's is in the code: PC is the page that runs (cpu_jit.page) plus an offset
  * that is known here. Jumps within the page become links; others look the address up.
  */
-#include "engine/jit/translate.h"
+#include "engine/jit/a64/vector.h"
 
 #include "base/log.h"
 
@@ -32,6 +32,7 @@ void jit_call(struct jit_translator *t)
     x64_mov_imm(&t->code, X64_RAX, record_of(t));
     x64_call_to(&t->code, t->jit->stubs.handler);
     jit_nzcv_lost(t);
+    jit_v_forget(t);
     t->sp_aligned = false;
 }
 
@@ -65,9 +66,13 @@ void jit_leave_if(struct jit_translator *t, enum x64_cond cond, unsigned at)
 
 static void end_of_instruction(struct jit_translator *t, unsigned first_cold)
 {
-    for (unsigned i = first_cold; i < t->cold_count; i++)
-        if (t->cold[i].kind == JIT_COLD_HANDLER)
-            x64_bind(&t->code, &t->cold[i].back);
+    for (unsigned i = first_cold; i < t->cold_count; i++) {
+        struct jit_cold *cold = &t->cold[i];
+        if (cold->kind != JIT_COLD_HANDLER)
+            continue;
+        x64_bind(&t->code, &cold->back);
+        memcpy(cold->vregs, t->vregs.guest, sizeof(cold->vregs));
+    }
 }
 
 /* ---- Ways out ---- */
@@ -155,6 +160,7 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
     case JIT_COLD_HANDLER:
         x64_mov_imm(&t->code, X64_RAX, cold->index);
         x64_call_to(&t->code, jit->stubs.handler);
+        jit_v_reload(t, cold->vregs);
         x64_jmp(&t->code, &cold->back);
         break;
     case JIT_COLD_LINK:

@@ -42,6 +42,14 @@ enum jit_nzcv {
     JIT_NZCV_ADD,    /* in host flags as after an addition or logic: CF is C */
 };
 
+/* What XMM registers hold between instructions; a64/vreg.c. */
+struct jit_vregs {
+    uint8_t guest[16]; /* the guest's register number plus 1; 0: nothing */
+    uint8_t live[16];  /* how many low bytes may be other than zero */
+    uint32_t used[16]; /* when */
+    uint32_t clock;
+};
+
 /* A way out of the straight code, emitted behind it. */
 enum jit_cold_kind {
     JIT_COLD_HANDLER, /* the handler executes the instruction; goes on behind it */
@@ -58,6 +66,7 @@ struct jit_cold {
     uint32_t index;        /* HANDLER, EXECUTE, LINK: of the record or link */
     size_t site;           /* LINK: offset of the displacement to point here, 0 for none */
     int64_t delta;         /* JUMP, LEAVE: the target relative to the page */
+    uint8_t vregs[16];     /* HANDLER: jit_vregs.guest at `back` */
 };
 #define JIT_COLD_MAX 256u
 
@@ -76,6 +85,7 @@ struct jit_translator {
     uint32_t record; /* the present instruction's, UINT32_MAX when it has none yet */
     unsigned cold_count;
     struct jit_cold cold[JIT_COLD_MAX];
+    struct jit_vregs vregs;
 };
 
 typedef bool jit_translate_fn(struct jit_translator *t, const struct a64_insn *insn);

@@ -3,7 +3,7 @@
 #ifndef PV_ENGINE_JIT_A64_A64_H
 #define PV_ENGINE_JIT_A64_A64_H
 
-#include "engine/jit/translate.h"
+#include "engine/jit/a64/vector.h"
 
 /* X(operation, function) */
 #define JIT_BRANCHES(X)                                                                            \
@@ -227,7 +227,8 @@
     JIT_INT_BITS(X)                                                                                \
     JIT_LDST(X)                                                                                    \
     JIT_ATOMICS(X)                                                                                 \
-    JIT_SYSTEM(X)
+    JIT_SYSTEM(X)                                                                                  \
+    JIT_VECTOR(X)
 
 #define X(name, function) jit_translate_fn function;
 JIT_TRANSLATED(X)
