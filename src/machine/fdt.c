@@ -230,6 +230,7 @@ static void write_primecells(struct writer *w)
     begin(w, "poweroff");
     text(w, "label", "GPIO Key Poweroff");
     cells(w, "linux,code", KEY_POWER);
+    flag(w, "wakeup-source");
     cells(w, "gpios", PHANDLE_GPIO, PV_GPIO_POWER_LINE, 0);
     end(w);
     end(w);

@@ -97,6 +97,17 @@ static void cpu_off(void *opaque, unsigned vcpu)
     pv_vcpu_power_off(pv_engine_vcpu(machine->engine, vcpu));
 }
 
+static void cpu_standby(void *opaque, unsigned vcpu)
+{
+    pv_vcpu_standby(pv_engine_vcpu(((struct pv_machine *)opaque)->engine, vcpu));
+}
+
+/* Timers and interrupts go on: they are what ends it. */
+static void cpu_power_down(void *opaque, unsigned vcpu, uint64_t entry, uint64_t context)
+{
+    pv_vcpu_power_down(pv_engine_vcpu(((struct pv_machine *)opaque)->engine, vcpu), entry, context);
+}
+
 static int entry_ok(void *opaque, uint64_t address)
 {
     struct pv_machine *machine = opaque;
@@ -132,6 +143,8 @@ static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
         .cpu_on = cpu_on,
         .cpu_is_on = cpu_is_on,
         .cpu_off = cpu_off,
+        .cpu_standby = cpu_standby,
+        .cpu_power_down = cpu_power_down,
         .entry_ok = entry_ok,
         .system_off = system_off,
         .system_reset = system_reset,
@@ -186,6 +199,14 @@ static void set_line(void *opaque, unsigned vcpu, bool fiq, bool level)
     if (machine->engine)
         pv_vcpu_set_line(pv_engine_vcpu(machine->engine, vcpu), fiq ? PV_LINE_FIQ : PV_LINE_IRQ,
                          level);
+}
+
+static void set_wake(void *opaque, unsigned vcpu, bool level)
+{
+    struct pv_machine *machine = opaque;
+
+    if (machine->engine)
+        pv_vcpu_set_wake(pv_engine_vcpu(machine->engine, vcpu), level);
 }
 
 static void set_ppi(void *opaque, unsigned vcpu, unsigned intid, bool level)
@@ -347,7 +368,14 @@ static int create_chips(struct pv_machine *machine, struct pv_error **err)
 {
     const struct pv_machine_config *config = &machine->config;
     const struct pv_gic_config gic = {
-        config->as, config->vcpus, machine->mpidr, config->msi == PV_MSI_ITS, set_line, machine};
+        .as = config->as,
+        .vcpus = config->vcpus,
+        .mpidr = machine->mpidr,
+        .lpis = config->msi == PV_MSI_ITS,
+        .set_line = set_line,
+        .set_wake = set_wake,
+        .opaque = machine,
+    };
     const struct pv_gtimer_config timer = {config->loop, config->vcpus, pv_clock_ns, set_ppi,
                                            machine};
     int ret = pv_gic_create(&machine->gic, &gic, err);
