@@ -21,30 +21,46 @@ enum {
     OPTION_ENGINE = 256,
     OPTION_CPUS,
     OPTION_MEMORY,
+    OPTION_FIRMWARE,
+    OPTION_VARS,
+    OPTION_ACPI,
     OPTION_KERNEL,
     OPTION_INITRD,
     OPTION_APPEND,
     OPTION_DISK,
+    OPTION_CDROM,
     OPTION_NET,
     OPTION_CONSOLE,
     OPTION_MSI,
     OPTION_TRANSPORT,
     OPTION_VIRTIO,
+    OPTION_PORT,
+    OPTION_BALLOON,
+    OPTION_VSOCK,
+    OPTION_INPUT,
 };
 
 static const struct option run_options[] = {
     {"engine", required_argument, NULL, OPTION_ENGINE},
     {"cpus", required_argument, NULL, OPTION_CPUS},
     {"memory", required_argument, NULL, OPTION_MEMORY},
+    {"firmware", required_argument, NULL, OPTION_FIRMWARE},
+    {"vars", required_argument, NULL, OPTION_VARS},
+    {"acpi", required_argument, NULL, OPTION_ACPI},
     {"kernel", required_argument, NULL, OPTION_KERNEL},
     {"initrd", required_argument, NULL, OPTION_INITRD},
     {"append", required_argument, NULL, OPTION_APPEND},
     {"disk", required_argument, NULL, OPTION_DISK},
+    {"cdrom", required_argument, NULL, OPTION_CDROM},
     {"net", required_argument, NULL, OPTION_NET},
     {"console", required_argument, NULL, OPTION_CONSOLE},
     {"msi", required_argument, NULL, OPTION_MSI},
     {"transport", required_argument, NULL, OPTION_TRANSPORT},
     {"virtio", required_argument, NULL, OPTION_VIRTIO},
+    {"port", required_argument, NULL, OPTION_PORT},
+    {"balloon", required_argument, NULL, OPTION_BALLOON},
+    {"vsock", required_argument, NULL, OPTION_VSOCK},
+    {"input", required_argument, NULL, OPTION_INPUT},
     CLI_HELP_OPTION,
     {0},
 };
@@ -98,10 +114,14 @@ static int parse_option(struct request *request, int option, char *value, struct
     case OPTION_MEMORY:
         ret = pv_parse_size(value, "--memory", MIN_MEMORY, MAX_MEMORY, &config->memory, err);
         break;
+    case OPTION_FIRMWARE: config->firmware = value; break;
+    case OPTION_VARS: config->vars = value; break;
+    case OPTION_ACPI: ret = cli_parse_acpi(value, config, err); break;
     case OPTION_KERNEL: config->kernel = value; break;
     case OPTION_INITRD: config->initrd = value; break;
     case OPTION_APPEND: config->append = value; break;
     case OPTION_DISK: ret = cli_parse_disk(value, config, err); break;
+    case OPTION_CDROM: ret = cli_parse_cdrom(value, config, err); break;
     case OPTION_NET:
         request->net_given = true;
         ret = cli_parse_net(value, config, err);
@@ -110,6 +130,13 @@ static int parse_option(struct request *request, int option, char *value, struct
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
     case OPTION_MSI: ret = parse_msi(value, config, err); break;
     case OPTION_VIRTIO: ret = cli_parse_virtio(value, config, err); break;
+    case OPTION_PORT: ret = cli_parse_port(value, config, err); break;
+    case OPTION_BALLOON:
+        config->balloon = true;
+        ret = pv_parse_size(value, "--balloon", 0, MAX_MEMORY, &config->balloon_target, err);
+        break;
+    case OPTION_VSOCK: ret = cli_parse_vsock(value, config, err); break;
+    case OPTION_INPUT: ret = cli_parse_input(value, config, err); break;
     }
     return ret;
 }
@@ -175,12 +202,18 @@ static void on_console(void *opaque, const char *path)
     fprintf(stderr, "pearvisor: console at %s\n", path);
 }
 
+static void on_port(void *opaque, const char *name, const char *path)
+{
+    fprintf(stderr, "pearvisor: port %s at %s\n", name, path);
+}
+
 static int run_vm(const struct pv_config *config, struct pv_error **err)
 {
     struct session session = {0};
     const struct pv_vm_events events = {
         .console_escape = on_escape,
         .console_ready = on_console,
+        .port_ready = on_port,
         .opaque = &session,
     };
     struct pv_signal *term = NULL, *interrupt = NULL;
@@ -216,8 +249,8 @@ static int parse(const struct cli_command *command, struct request *request, int
         return cli_usage(command, "unexpected argument '%s'", argv[optind + 1]);
     if (optind < argc && use_image(request, argv[optind], &err) < 0)
         return cli_fail(&err);
-    if (!request->config.kernel)
-        return cli_usage(command, "nothing to run: name an image, or give --kernel");
+    if (!request->config.kernel && !request->config.firmware && !request->config.disk_count)
+        return cli_usage(command, "nothing to run: name an image, or give --kernel or --disk");
     if (!request->net_given)
         request->config.nets[request->config.net_count++] =
             (struct pv_config_net){.kind = PV_NET_USER};
@@ -241,15 +274,23 @@ const struct cli_command cli_run = {
     .name = "run",
     .summary = "run a guest in the foreground",
     .help = "usage: pearvisor run [OPTION...] [IMAGE]\n\n"
-            "Boots an image of the library, or the kernel given with --kernel, and connects the\n"
-            "guest's console to this terminal.\n\n"
+            "Boots an image of the library, the kernel given with --kernel, or else by UEFI from\n"
+            "the first disk or CD that can be booted, and connects the guest's console to this\n"
+            "terminal.\n\n"
             "  --engine NAME       what executes the guest (see 'pearvisor engines')\n"
             "  --cpus N            virtual CPUs, 1 to 64 (default 1)\n"
             "  --memory SIZE       guest memory, such as 512M or 4G (default 1G)\n"
+            "  --firmware uefi|uboot|PATH|none\n"
+            "                      what starts in flash (default: none with a kernel, else uefi)\n"
+            "  --vars FILE         keeps the firmware's variables; made when it is not there\n"
+            "  --acpi on|off|auto  ACPI tables or a device tree for the guest (default auto:\n"
+            "                      ACPI with UEFI)\n"
             "  --kernel FILE       arm64 Linux kernel: Image, Image.gz or EFI zboot\n"
             "  --initrd FILE       initial RAM disk\n"
             "  --append TEXT       kernel command line (behind the image's own)\n"
-            "  --disk FILE[,ro]    a disk image; may be repeated\n"
+            "  --disk FILE[,ro][,if=virtio|scsi]\n"
+            "                      a disk image; may be repeated\n"
+            "  --cdrom FILE        an ISO image in a SCSI CD-ROM drive; may be repeated\n"
             "  --net user[,forward=tcp|udp:[ADDRESS:]HOSTPORT:GUESTPORT]...\n"
             "                      NAT to the host's network (default), with ports of the host\n"
             "                      (127.0.0.1 unless ADDRESS says otherwise) that reach the guest\n"
@@ -259,6 +300,16 @@ const struct cli_command cli_run = {
             "                      is the guest's hvc0 instead of its UART, ttyAMA0\n"
             "  --transport pci|mmio\n"
             "                      how virtio devices are attached (default pci)\n"
+            "  --port NAME,unix:PATH|pty\n"
+            "                      a byte stream to /dev/virtio-ports/NAME; may be repeated\n"
+            "  --balloon SIZE      a memory balloon: what the guest frees goes back to the host,\n"
+            "                      and SIZE (may be 0) is asked for from the start\n"
+            "  --vsock cid=N,dir=PATH\n"
+            "                      sockets to the guest, N: a host program connects to\n"
+            "                      PATH/vsock.sock and writes \"CONNECT PORT\"; a guest that\n"
+            "                      connects to CID 2, port P, reaches PATH/vsock.sock_P\n"
+            "  --input keyboard|mouse|tablet[,...]\n"
+            "                      input devices\n"
             "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
             "  --virtio packed=on|off\n"
             "                      whether virtio devices offer packed rings (default off)\n\n"

@@ -268,18 +268,13 @@ int pv_input_create(struct pv_virtio_device **out, struct pv_loop *loop,
                     struct pv_address_space *as, enum pv_input_kind kind,
                     void (*leds)(void *opaque, unsigned lit), void *opaque, struct pv_error **err)
 {
-    struct input *input = calloc(1, sizeof(*input));
-    if (!input)
-        return pv_error_set(err, ENOMEM, "input: out of memory");
-    int ret =
-        pv_virtio_device_init(&input->base, &input_ops, loop, as, 0, QUEUE_COUNT, QUEUE_SIZE, err);
-    if (ret < 0) {
-        free(input);
+    int ret = pv_virtio_device_create(out, sizeof(struct input), &input_ops, loop, as, 0,
+                                      QUEUE_COUNT, QUEUE_SIZE, err);
+    if (ret < 0)
         return ret;
-    }
+    struct input *input = (struct input *)*out;
     input->kind = kind;
     input->leds = leds;
     input->opaque = opaque;
-    *out = &input->base;
     return 0;
 }

@@ -291,6 +291,21 @@ static void write_pcie(struct writer *w)
     end(w);
 }
 
+static void write_firmware(struct writer *w)
+{
+    begin(w, "flash@%llx", (unsigned long long)PV_MAP_FLASH);
+    text(w, "compatible", "cfi-flash");
+    cells(w, "reg", WIDE(PV_MAP_FLASH), WIDE(PV_MAP_FLASH_BANK),
+          WIDE(PV_MAP_FLASH + PV_MAP_FLASH_BANK), WIDE(PV_MAP_FLASH_BANK));
+    cells(w, "bank-width", 4);
+    end(w);
+    begin(w, "fw-cfg@%llx", (unsigned long long)PV_MAP_FWCFG);
+    text(w, "compatible", "qemu,fw-cfg-mmio");
+    cells(w, "reg", WIDE(PV_MAP_FWCFG), WIDE(PV_MAP_FWCFG_SIZE));
+    flag(w, "dma-coherent");
+    end(w);
+}
+
 int pv_fdt_build(void *buf, size_t size, const struct pv_fdt_config *config, struct pv_error **err)
 {
     struct writer w = {.buf = buf};
@@ -318,6 +333,8 @@ int pv_fdt_build(void *buf, size_t size, const struct pv_fdt_config *config, str
     write_timer(&w);
     write_gic(&w, config);
     write_primecells(&w);
+    if (config->firmware)
+        write_firmware(&w);
     write_virtio(&w);
     write_pcie(&w);
     end(&w);

@@ -16,6 +16,7 @@ struct pv_fdt_config {
     uint64_t ram_size;
     const char *bootargs;               /* or NULL */
     uint64_t initrd_start, initrd_size; /* size 0: none */
+    bool firmware;                      /* flash and fw_cfg are there */
     const uint8_t *seed;                /* 40 random bytes: KASLR's 8 and the RNG's 32 */
 };
 

@@ -19,7 +19,9 @@
 #include "engine/engine.h"
 #include "host/clock.h"
 #include "host/loop.h"
+#include "machine/acpi/acpi.h"
 #include "machine/fdt.h"
+#include "machine/firmware.h"
 #include "machine/gicv2m.h"
 #include "machine/gicv3.h"
 #include "machine/gicv3_its.h"
@@ -51,6 +53,7 @@ struct pv_machine {
     struct pv_pl061 *gpio;
     struct pv_pci_bus *pci;
     struct pv_virtio_mmio_bank *virtio;
+    struct pv_firmware *firmware; /* or NULL: the kernel starts directly */
     struct pv_boot_layout boot;
 
     /* What vCPU threads ask of the loop's thread. */
@@ -253,6 +256,7 @@ static int load_fdt(struct pv_machine *machine, struct pv_error **err)
         .bootargs = machine->append,
         .initrd_start = machine->boot.initrd,
         .initrd_size = machine->boot.initrd_size,
+        .firmware = machine->firmware,
         .seed = seed,
     };
     int ret = pv_fdt_build(buf, PV_LOADER_FDT_ROOM, &config, err);
@@ -261,10 +265,18 @@ static int load_fdt(struct pv_machine *machine, struct pv_error **err)
     return pv_as_write(machine->config.as, machine->boot.fdt, buf, PV_LOADER_FDT_ROOM);
 }
 
-/* Everything the guest finds in RAM, as it was at power-on; files are read anew at each reset. */
+/*
+ * Everything the guest finds in RAM, as it was at power-on; kernel and initrd are read anew at each
+ * reset. Firmware finds the device tree at the start of RAM.
+ */
 static int load(struct pv_machine *machine, struct pv_error **err)
 {
     struct pv_kernel kernel;
+
+    if (machine->firmware) {
+        machine->boot.fdt = PV_MAP_RAM;
+        return load_fdt(machine, err);
+    }
     int ret = pv_kernel_open(&kernel, machine->kernel, err);
 
     if (ret < 0)
@@ -287,6 +299,8 @@ static void all_off(struct pv_machine *machine)
 
 static int boot(struct pv_machine *machine)
 {
+    if (machine->firmware)
+        return pv_vcpu_power_on(pv_engine_vcpu(machine->engine, 0), PV_MAP_FLASH, 0);
     /* Linux's boot protocol: X0 is the device tree, X1 to X3 are zero (as at any reset). */
     return pv_vcpu_power_on(pv_engine_vcpu(machine->engine, 0), machine->boot.kernel,
                             machine->boot.fdt);
@@ -306,6 +320,8 @@ static int do_reset(struct pv_machine *machine, struct pv_error **err)
     if (machine->its)
         pv_its_reset(machine->its);
     pv_gic_reset(machine->gic);
+    if (machine->firmware)
+        pv_firmware_reset(machine->firmware);
     int ret = load(machine, err);
     pv_engine_resume(machine->engine);
     if (ret < 0)
@@ -398,6 +414,29 @@ static int create_chips(struct pv_machine *machine, struct pv_error **err)
     return ret;
 }
 
+static int create_firmware(struct pv_machine *machine, struct pv_error **err)
+{
+    const struct pv_machine_config *config = &machine->config;
+    const struct pv_acpi_config acpi = {
+        .vcpus = config->vcpus,
+        .mpidr = machine->mpidr,
+        .its = machine->its ? PV_MAP_ITS : 0,
+    };
+    const struct pv_firmware_config firmware = {
+        .as = config->as,
+        .code = config->firmware,
+        .vars = config->vars,
+        .vars_template = config->vars_template,
+        .kernel = config->kernel,
+        .initrd = config->initrd,
+        .append = config->append,
+        .vcpus = config->vcpus,
+        .acpi = config->acpi ? &acpi : NULL,
+    };
+
+    return config->firmware ? pv_firmware_create(&machine->firmware, &firmware, err) : 0;
+}
+
 static int create_parts(struct pv_machine *machine, struct pv_error **err)
 {
     const struct pv_machine_config *config = &machine->config;
@@ -416,6 +455,8 @@ static int create_parts(struct pv_machine *machine, struct pv_error **err)
         ret = create_chips(machine, err);
     if (ret >= 0)
         ret = create_buses(machine, err);
+    if (ret >= 0)
+        ret = create_firmware(machine, err);
     if (ret >= 0)
         ret = load(machine, err);
     if (ret >= 0)
@@ -436,8 +477,8 @@ static int check_config(const struct pv_machine_config *config, struct pv_error 
                             (unsigned long long)(config->ram_size / PV_MIB),
                             (unsigned long long)(PV_MACHINE_MIN_RAM / PV_MIB),
                             (unsigned long long)(PV_MACHINE_MAX_RAM / PV_GIB));
-    if (!config->kernel)
-        return pv_error_set(err, EINVAL, "no kernel given");
+    if (!config->kernel && !config->firmware)
+        return pv_error_set(err, EINVAL, "no kernel and no firmware given");
     return 0;
 }
 
@@ -499,6 +540,7 @@ void pv_machine_destroy(struct pv_machine *machine)
     /* First whoever executes; then devices, which may still move their wires; the GIC last. */
     pv_engine_destroy(machine->engine);
     machine->engine = NULL;
+    pv_firmware_destroy(machine->firmware);
     pv_virtio_mmio_bank_destroy(machine->virtio);
     pv_pci_bus_destroy(machine->pci);
     pv_pl061_destroy(machine->gpio);
@@ -532,6 +574,11 @@ struct pv_virtio_mmio_bank *pv_machine_virtio_mmio(struct pv_machine *machine)
 struct pv_engine *pv_machine_engine(struct pv_machine *machine)
 {
     return machine->engine;
+}
+
+int pv_machine_set_boot_order(struct pv_machine *machine, const char *paths, struct pv_error **err)
+{
+    return machine->firmware ? pv_firmware_set_boot_order(machine->firmware, paths, err) : 0;
 }
 
 enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine)

@@ -6,6 +6,7 @@
 #ifndef PV_MACHINE_MACHINE_H
 #define PV_MACHINE_MACHINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pv_address_space;
@@ -45,9 +46,16 @@ struct pv_machine_config {
     enum pv_machine_msi msi;
     uint64_t ram_size;
     struct pv_chardev *uart; /* or NULL; outlives the machine */
-    const char *kernel;      /* paths and strings are copied */
+    const char *kernel;      /* paths and strings are copied; NULL only with firmware */
     const char *initrd;      /* or NULL */
     const char *append;      /* or NULL */
+    /*
+     * Firmware to start in flash instead of the kernel, which it is handed then; or NULL. Its
+     * variables are kept in `vars` (NULL: they go with the machine), which start as a copy of
+     * `vars_template` (NULL: blank). `acpi`: the guest gets ACPI tables instead of a device tree.
+     */
+    const char *firmware, *vars, *vars_template;
+    bool acpi;
     struct pv_machine_events events;
 };
 
@@ -69,6 +77,8 @@ struct pv_pci_bus *pv_machine_pci(struct pv_machine *machine);
 struct pv_virtio_mmio_bank *pv_machine_virtio_mmio(struct pv_machine *machine);
 struct pv_engine *pv_machine_engine(struct pv_machine *machine);
 
+/* See pv_firmware_set_boot_order(). Nothing without firmware. Before the start. */
+int pv_machine_set_boot_order(struct pv_machine *machine, const char *paths, struct pv_error **err);
 enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine);
 
 /* Presses the power button: what comes of it is the guest's. Any thread. */

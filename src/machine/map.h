@@ -8,6 +8,8 @@
 
 #include <stdint.h>
 
+#define PV_MAP_FLASH       UINT64_C(0x00000000) /* two banks: firmware, its variables */
+#define PV_MAP_FLASH_BANK  UINT64_C(0x04000000)
 #define PV_MAP_GICD        UINT64_C(0x08000000)
 #define PV_MAP_GICD_SIZE   UINT64_C(0x00010000)
 #define PV_MAP_V2M         UINT64_C(0x08020000)
@@ -19,6 +21,8 @@
 #define PV_MAP_GICR_SIZE   UINT64_C(0x00f60000) /* what the device tree says: 123 vCPUs */
 #define PV_MAP_UART        UINT64_C(0x09000000)
 #define PV_MAP_RTC         UINT64_C(0x09010000)
+#define PV_MAP_FWCFG       UINT64_C(0x09020000)
+#define PV_MAP_FWCFG_SIZE  UINT64_C(0x00000018) /* what the device tree says */
 #define PV_MAP_GPIO        UINT64_C(0x09030000)
 #define PV_MAP_PL_SIZE     UINT64_C(0x00001000) /* a PrimeCell's registers */
 #define PV_MAP_VIRTIO      UINT64_C(0x0a000000)

@@ -45,6 +45,15 @@ int pv_virtio_device_init(struct pv_virtio_device *dev, const struct pv_virtio_d
                           unsigned queue_count, unsigned queue_size, struct pv_error **err);
 
 /*
+ * Allocates a device of `size` bytes whose first member is the base, all zero, and sets the base up
+ * as above. ops->destroy frees it.
+ */
+int pv_virtio_device_create(struct pv_virtio_device **out, size_t size,
+                            const struct pv_virtio_device_ops *ops, struct pv_loop *loop,
+                            struct pv_address_space *as, uint64_t features, unsigned queue_count,
+                            unsigned queue_size, struct pv_error **err);
+
+/*
  * Releases the base, for a create function that fails after init; otherwise
  * pv_virtio_device_destroy() does. On the loop's thread, or when the loop does not run.
  */

@@ -13,7 +13,7 @@
 struct out {
     struct x64_code c;
     uint8_t bytes[256];
-    char names[8][48]; /* of operands: those of one line at most */
+    char names[8][80]; /* of operands: those of one line at most */
     unsigned next;
 };
 
@@ -31,39 +31,39 @@ static const struct x64_rm some_memory[] = {
 
 /* ---- Text ---- */
 
-static const char *reg_name(struct out *o, unsigned size, unsigned reg)
+static const char *reg_name(unsigned size, unsigned reg)
 {
-    static const char *const low[] = {"ax", "cx", "dx", "bx", "sp", "bp", "si", "di"};
-    char *s = o->names[o->next++ % PV_ARRAY_SIZE(o->names)];
-    if (reg >= 8)
-        snprintf(s, 48, "%%r%u%s", reg, size == 1 ? "b" : size == 2 ? "w" : size == 4 ? "d" : "");
-    else if (size == 1)
-        snprintf(s, 48, reg < 4 ? "%%%.1sl" : "%%%sl", low[reg]);
-    else
-        snprintf(s, 48, "%%%s%s", size == 8 ? "r" : size == 4 ? "e" : "", low[reg]);
-    return s;
+    static const char *const names[4][16] = {
+        {"%al", "%cl", "%dl", "%bl", "%spl", "%bpl", "%sil", "%dil", "%r8b", "%r9b", "%r10b",
+         "%r11b", "%r12b", "%r13b", "%r14b", "%r15b"},
+        {"%ax", "%cx", "%dx", "%bx", "%sp", "%bp", "%si", "%di", "%r8w", "%r9w", "%r10w", "%r11w",
+         "%r12w", "%r13w", "%r14w", "%r15w"},
+        {"%eax", "%ecx", "%edx", "%ebx", "%esp", "%ebp", "%esi", "%edi", "%r8d", "%r9d", "%r10d",
+         "%r11d", "%r12d", "%r13d", "%r14d", "%r15d"},
+        {"%rax", "%rcx", "%rdx", "%rbx", "%rsp", "%rbp", "%rsi", "%rdi", "%r8", "%r9", "%r10",
+         "%r11", "%r12", "%r13", "%r14", "%r15"},
+    };
+    return names[__builtin_ctz(size)][reg];
 }
 
 /* size 16 and 32 are xmm and ymm */
 static const char *name(struct out *o, unsigned size, struct x64_rm rm)
 {
     if (rm.kind == X64_IS_REG && size <= 8)
-        return reg_name(o, size, rm.base);
+        return reg_name(size, rm.base);
     char *s = o->names[o->next++ % PV_ARRAY_SIZE(o->names)];
     if (rm.kind == X64_IS_REG) {
-        snprintf(s, 48, "%%%cmm%u", size == 16 ? 'x' : 'y', rm.base);
+        snprintf(s, sizeof(o->names[0]), "%%%cmm%u", size == 16 ? 'x' : 'y', rm.base);
         return s;
     }
     char disp[16] = "";
     if (rm.disp)
         snprintf(disp, sizeof(disp), "%d", rm.disp);
-    /* Copies, because the names are in the same ring as what is written. */
-    char base[16], index[16] = "";
-    snprintf(base, sizeof(base), "%s", reg_name(o, 8, rm.base));
-    if (rm.index >= 0)
-        snprintf(index, sizeof(index), ",%s,%u", reg_name(o, 8, (unsigned)rm.index),
-                 1u << rm.scale);
-    snprintf(s, 48, "%s(%s%s)", disp, base, index);
+    if (rm.index < 0)
+        snprintf(s, sizeof(o->names[0]), "%s(%s)", disp, reg_name(8, rm.base));
+    else
+        snprintf(s, sizeof(o->names[0]), "%s(%s,%s,%u)", disp, reg_name(8, rm.base),
+                 reg_name(8, (unsigned)rm.index), 1u << rm.scale);
     return s;
 }
 
@@ -121,52 +121,52 @@ static void moves(struct out *o)
             EACH_SIZE(size, 1)
             {
                 x64_mov(c, size, r, rm);
-                expect(o, "mov%c %s, %s", suffix(size), name(o, size, rm), reg_name(o, size, r));
+                expect(o, "mov%c %s, %s", suffix(size), name(o, size, rm), reg_name(size, r));
                 x64_store(c, size, rm, r);
-                expect(o, "mov%c %s, %s", suffix(size), reg_name(o, size, r), name(o, size, rm));
+                expect(o, "mov%c %s, %s", suffix(size), reg_name(size, r), name(o, size, rm));
             }
             x64_movzx(c, 1, r, rm);
-            expect(o, "movzbl %s, %s", name(o, 1, rm), reg_name(o, 4, r));
+            expect(o, "movzbl %s, %s", name(o, 1, rm), reg_name(4, r));
             x64_movzx(c, 2, r, rm);
-            expect(o, "movzwl %s, %s", name(o, 2, rm), reg_name(o, 4, r));
+            expect(o, "movzwl %s, %s", name(o, 2, rm), reg_name(4, r));
             for (unsigned from = 1; from <= 4; from *= 2) {
                 for (unsigned to = PV_MAX(4u, 2 * from); to <= 8; to *= 2) {
                     x64_movsx(c, to, from, r, rm);
                     expect(o, "movs%c%c %s, %s", suffix(from), suffix(to), name(o, from, rm),
-                           reg_name(o, to, r));
+                           reg_name(to, r));
                 }
             }
         }
         EACH_MEM(rm)
         {
             x64_lea(c, 8, r, rm);
-            expect(o, "leaq %s, %s", name(o, 8, rm), reg_name(o, 8, r));
+            expect(o, "leaq %s, %s", name(o, 8, rm), reg_name(8, r));
             x64_lea(c, 4, r, rm);
-            expect(o, "leal %s, %s", name(o, 8, rm), reg_name(o, 4, r));
+            expect(o, "leal %s, %s", name(o, 8, rm), reg_name(4, r));
             EACH_SIZE(size, 2)
             {
                 x64_movbe(c, size, r, rm);
-                expect(o, "movbe%c %s, %s", suffix(size), name(o, 8, rm), reg_name(o, size, r));
+                expect(o, "movbe%c %s, %s", suffix(size), name(o, 8, rm), reg_name(size, r));
                 x64_movbe_store(c, size, rm, r);
-                expect(o, "movbe%c %s, %s", suffix(size), reg_name(o, size, r), name(o, 8, rm));
+                expect(o, "movbe%c %s, %s", suffix(size), reg_name(size, r), name(o, 8, rm));
             }
         }
         for (unsigned i = 0; i < PV_ARRAY_SIZE(imms); i++) {
             x64_mov_imm(c, r, imms[i]);
             if (imms[i] <= UINT32_MAX)
-                expect(o, "movl $%u, %s", (uint32_t)imms[i], reg_name(o, 4, r));
+                expect(o, "movl $%u, %s", (uint32_t)imms[i], reg_name(4, r));
             else
-                expect(o, "movq $%lld, %s", (long long)imms[i], reg_name(o, 8, r));
+                expect(o, "movq $%lld, %s", (long long)imms[i], reg_name(8, r));
         }
         EACH_SIZE(size, 4)
         {
             x64_bswap(c, size, r);
-            expect(o, "bswap%c %s", suffix(size), reg_name(o, size, r));
+            expect(o, "bswap%c %s", suffix(size), reg_name(size, r));
         }
         x64_push(c, r);
-        expect(o, "pushq %s", reg_name(o, 8, r));
+        expect(o, "pushq %s", reg_name(8, r));
         x64_pop(c, r);
-        expect(o, "popq %s", reg_name(o, 8, r));
+        expect(o, "popq %s", reg_name(8, r));
     }
     EACH_RM(rm)
     {
@@ -207,9 +207,9 @@ static void alu(struct out *o)
             {
                 x64_alu(c, op, size, r, rm);
                 expect(o, "%s%c %s, %s", names[op], suffix(size), name(o, size, rm),
-                       reg_name(o, size, r));
+                       reg_name(size, r));
                 x64_alu_store(c, op, size, rm, r);
-                expect(o, "%s%c %s, %s", names[op], suffix(size), reg_name(o, size, r),
+                expect(o, "%s%c %s, %s", names[op], suffix(size), reg_name(size, r),
                        name(o, size, rm));
             }
             for (unsigned i = 0; i < PV_ARRAY_SIZE(imms); i++) {
@@ -249,16 +249,15 @@ static void unary(struct out *o)
         EACH_REG(r)
         {
             x64_test(c, size, rm, r);
-            expect(o, "test%c %s, %s", suffix(size), reg_name(o, size, r), name(o, size, rm));
+            expect(o, "test%c %s, %s", suffix(size), reg_name(size, r), name(o, size, rm));
             if (size == 1)
                 continue;
             x64_imul(c, size, r, rm);
-            expect(o, "imul%c %s, %s", suffix(size), name(o, size, rm), reg_name(o, size, r));
+            expect(o, "imul%c %s, %s", suffix(size), name(o, size, rm), reg_name(size, r));
             x64_imul_imm(c, size, r, rm, -5);
-            expect(o, "imul%c $-5, %s, %s", suffix(size), name(o, size, rm), reg_name(o, size, r));
+            expect(o, "imul%c $-5, %s, %s", suffix(size), name(o, size, rm), reg_name(size, r));
             x64_imul_imm(c, size, r, rm, 0x1234);
-            expect(o, "imul%c $0x1234, %s, %s", suffix(size), name(o, size, rm),
-                   reg_name(o, size, r));
+            expect(o, "imul%c $0x1234, %s, %s", suffix(size), name(o, size, rm), reg_name(size, r));
         }
     }
     x64_cdq(c, 4);
@@ -291,11 +290,11 @@ static void shifts(struct out *o)
             EACH_REG(r)
             {
                 by_imm[i](c, size, rm, r, 3);
-                expect(o, "%s%c $3, %s, %s", i ? "shrd" : "shld", suffix(size),
-                       reg_name(o, size, r), name(o, size, rm));
+                expect(o, "%s%c $3, %s, %s", i ? "shrd" : "shld", suffix(size), reg_name(size, r),
+                       name(o, size, rm));
                 by_cl[i](c, size, rm, r);
-                expect(o, "%s%c %%cl, %s, %s", i ? "shrd" : "shld", suffix(size),
-                       reg_name(o, size, r), name(o, size, rm));
+                expect(o, "%s%c %%cl, %s, %s", i ? "shrd" : "shld", suffix(size), reg_name(size, r),
+                       name(o, size, rm));
             }
         }
     }
@@ -315,7 +314,7 @@ static void conditions(struct out *o)
             {
                 x64_cmov(c, cond, size, r, rm);
                 expect(o, "cmov%s%c %s, %s", names[cond], suffix(size), name(o, size, rm),
-                       reg_name(o, size, r));
+                       reg_name(size, r));
             }
         }
         struct x64_label back = X64_LABEL;
@@ -349,11 +348,11 @@ static void bits(struct out *o)
             for (unsigned i = 0; i < PV_ARRAY_SIZE(counts); i++) {
                 counts[i].emit(c, size, r, rm);
                 expect(o, "%s%c %s, %s", counts[i].name, suffix(size), name(o, size, rm),
-                       reg_name(o, size, r));
+                       reg_name(size, r));
             }
             for (unsigned op = 0; op < 4; op++) {
                 x64_bt(c, X64_BT + op, size, rm, r);
-                expect(o, "%s%c %s, %s", bts[op], suffix(size), reg_name(o, size, r),
+                expect(o, "%s%c %s, %s", bts[op], suffix(size), reg_name(size, r),
                        name(o, size, rm));
             }
         }
@@ -362,7 +361,7 @@ static void bits(struct out *o)
     {
         x64_crc32(c, size, r, rm);
         expect(o, "crc32%c %s, %s", suffix(size), name(o, size, rm),
-               reg_name(o, size == 8 ? 8 : 4, r));
+               reg_name(size == 8 ? 8 : 4, r));
     }
 }
 
@@ -384,16 +383,16 @@ static void bmi(struct out *o)
         const unsigned third = (r * 7 + 3) & 15;
         for (unsigned i = 0; i < PV_ARRAY_SIZE(shifts); i++) {
             shifts[i].emit(c, size, r, rm, third);
-            expect(o, "%s%c %s, %s, %s", shifts[i].name, suffix(size), reg_name(o, size, third),
-                   name(o, size, rm), reg_name(o, size, r));
+            expect(o, "%s%c %s, %s, %s", shifts[i].name, suffix(size), reg_name(size, third),
+                   name(o, size, rm), reg_name(size, r));
         }
         for (unsigned i = 0; i < PV_ARRAY_SIZE(others); i++) {
             others[i].emit(c, size, r, third, rm);
             expect(o, "%s%c %s, %s, %s", others[i].name, suffix(size), name(o, size, rm),
-                   reg_name(o, size, third), reg_name(o, size, r));
+                   reg_name(size, third), reg_name(size, r));
         }
         x64_rorx(c, size, r, rm, 7);
-        expect(o, "rorx%c $7, %s, %s", suffix(size), name(o, size, rm), reg_name(o, size, r));
+        expect(o, "rorx%c $7, %s, %s", suffix(size), name(o, size, rm), reg_name(size, r));
     }
 }
 
@@ -405,14 +404,13 @@ static void atomics(struct out *o)
         EACH_REG(r) EACH_SIZE(size, 1)
         {
             x64_xchg(c, size, rm, r);
-            expect(o, "xchg%c %s, %s", suffix(size), reg_name(o, size, r), name(o, size, rm));
+            expect(o, "xchg%c %s, %s", suffix(size), reg_name(size, r), name(o, size, rm));
             x64_lock(c);
             x64_xadd(c, size, rm, r);
-            expect(o, "lock xadd%c %s, %s", suffix(size), reg_name(o, size, r), name(o, size, rm));
+            expect(o, "lock xadd%c %s, %s", suffix(size), reg_name(size, r), name(o, size, rm));
             x64_lock(c);
             x64_cmpxchg(c, size, rm, r);
-            expect(o, "lock cmpxchg%c %s, %s", suffix(size), reg_name(o, size, r),
-                   name(o, size, rm));
+            expect(o, "lock cmpxchg%c %s, %s", suffix(size), reg_name(size, r), name(o, size, rm));
         }
         x64_lock(c);
         x64_cmpxchg16b(c, rm);

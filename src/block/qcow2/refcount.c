@@ -15,7 +15,7 @@
 /* ---- Refcounts of a block: 1 to 64 bits each, big-endian; below a byte, from its low bits up ----
  */
 
-static uint64_t load(const struct qcow2 *q, const void *block, uint32_t i)
+uint64_t qcow2_refcount_at(const struct qcow2 *q, const void *block, uint32_t i)
 {
     const uint8_t *bytes = block;
     switch (q->refcount_bits) {
@@ -47,8 +47,7 @@ static void store(const struct qcow2 *q, void *block, uint32_t i, uint64_t value
     }
 }
 
-/* NULL in *block where there is none: all its clusters are free. */
-static int find_block(struct qcow2 *q, uint64_t index, void **block)
+int qcow2_refcount_block(struct qcow2 *q, uint64_t index, void **block)
 {
     *block = NULL;
     if (index >= q->refcount_table_size || !q->refcount_table[index])
@@ -63,19 +62,19 @@ static int find_block(struct qcow2 *q, uint64_t index, void **block)
 int qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *refcount)
 {
     void *block;
-    int ret = find_block(q, cluster / q->block_refcounts, &block);
-    *refcount = block ? load(q, block, (uint32_t)(cluster % q->block_refcounts)) : 0;
+    int ret = qcow2_refcount_block(q, cluster / q->block_refcounts, &block);
+    *refcount = block ? qcow2_refcount_at(q, block, (uint32_t)(cluster % q->block_refcounts)) : 0;
     return ret;
 }
 
 int qcow2_refcount_change(struct qcow2 *q, uint64_t cluster, int delta)
 {
     void *block;
-    int ret = find_block(q, cluster / q->block_refcounts, &block);
+    int ret = qcow2_refcount_block(q, cluster / q->block_refcounts, &block);
     if (ret < 0)
         return ret;
     const uint32_t i = (uint32_t)(cluster % q->block_refcounts);
-    const uint64_t refcount = block ? load(q, block, i) : 0;
+    const uint64_t refcount = block ? qcow2_refcount_at(q, block, i) : 0;
     if (!block || (delta < 0 && !refcount))
         return qcow2_corrupt(q, "cluster %llu is used, but its refcount is 0",
                              (unsigned long long)cluster);
@@ -190,7 +189,7 @@ static int grow_table(struct qcow2 *q)
 /* The block for `index`, made if need be. */
 static int make_block(struct qcow2 *q, uint64_t index, void **block)
 {
-    int ret = find_block(q, index, block);
+    int ret = qcow2_refcount_block(q, index, block);
     while (ret == 0 && !*block) {
         if (!index)
             ret = qcow2_corrupt(q, "no refcount block counts the header");
@@ -199,7 +198,7 @@ static int make_block(struct qcow2 *q, uint64_t index, void **block)
         else
             ret = fresh_block(q, index, index * q->block_refcounts, 1);
         if (ret == 0)
-            ret = find_block(q, index, block);
+            ret = qcow2_refcount_block(q, index, block);
     }
     return ret;
 }
@@ -213,12 +212,12 @@ int qcow2_allocate(struct qcow2 *q, uint64_t most, uint64_t *first, uint64_t *co
             return ret;
         const uint64_t base = index * q->block_refcounts;
         uint32_t i = q->free_hint > base ? (uint32_t)(q->free_hint - base) : 0;
-        while (i < q->block_refcounts && load(q, block, i))
+        while (i < q->block_refcounts && qcow2_refcount_at(q, block, i))
             i++;
         if (i == q->block_refcounts)
             continue;
         uint32_t end = i;
-        while (end < q->block_refcounts && end - i < most && !load(q, block, end))
+        while (end < q->block_refcounts && end - i < most && !qcow2_refcount_at(q, block, end))
             store(q, block, end++, 1);
         qcow2_cache_dirty(&q->refcount_cache, block);
         *first = base + i;

@@ -9,6 +9,8 @@
 struct interp_code; /* what run.c shares among vCPUs */
 struct jit;         /* the translating engine's part, jit/jit.h */
 
+#define INTERP_GENERATION_BITS 12
+
 struct interp {
     struct pv_engine *engine;
     struct pv_address_space *as;
@@ -17,6 +19,8 @@ struct interp {
     struct jit *jit; /* NULL when this interprets */
     /* With `jit`: code in the physical page at pa, or anywhere, may have changed. Any thread. */
     void (*code_changed)(struct jit *jit, uint64_t pa, bool everywhere);
+    /* Of exclusive granules: even, or odd while a store-exclusive is at work (atomic.c). */
+    _Atomic uint32_t generation[1u << INTERP_GENERATION_BITS];
     struct cpu *_Atomic cpus[PV_MAX_VCPUS]; /* NULL until made; freed with the engine */
     uint8_t sysreg_index[1u << 15];         /* encoding to row of the table, 0 for none */
 };

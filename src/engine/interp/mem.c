@@ -270,6 +270,17 @@ void *mem_atomic(struct cpu *c, uint64_t va, unsigned size)
     return pv_as_host(c->interp->as, p.pa, size, true);
 }
 
+const void *mem_exclusive(struct cpu *c, uint64_t va, unsigned size)
+{
+    struct place p;
+    check_alignment(c, va, size, false, MEM_ALIGNED);
+    const struct tlb_entry *e = &c->tlb->current[tlb_index(va)];
+    if (PV_LIKELY(e->read == (va & ~MMU_PAGE_MASK)))
+        return (const void *)(uintptr_t)(va + e->addend);
+    locate(c, va, size, false, 0, true, &p);
+    return p.host ? p.host : pv_as_host(c->interp->as, p.pa, size, false);
+}
+
 uint64_t mem_cache_operand(struct cpu *c, uint64_t va, bool write)
 {
     struct mmu_result t;

@@ -60,15 +60,16 @@ void mmu_destroy(struct cpu *c)
 
 /* ---- Flushing ---- */
 
-static unsigned half_of(uint64_t va)
+void mmu_code_moved(struct cpu_tlb *tlb, unsigned half)
 {
-    return va >> 55 & 1;
+    tlb->code_epoch[half]++;
+    memset(tlb->code_pages[half], 0, sizeof(tlb->code_pages[half]));
 }
 
 /* An entry has at least one tag; those it has not are all ones. */
 static bool entry_in_half(const struct tlb_entry *e, unsigned half)
 {
-    return half_of(e->read & e->write & e->exec) == half;
+    return mmu_half_of(e->read & e->write & e->exec) == half;
 }
 
 static void flush_first_half(struct cpu_tlb *tlb, unsigned half)
@@ -93,6 +94,8 @@ static void flush_first(struct cpu_tlb *tlb)
 {
     flush_first_half(tlb, 0);
     flush_first_half(tlb, 1);
+    mmu_code_moved(tlb, 0);
+    mmu_code_moved(tlb, 1);
     tlb->ram_size = 0;
 }
 
@@ -119,7 +122,7 @@ static unsigned second_index(uint64_t va, uint16_t asid)
 {
     uint64_t page = va >> MMU_PAGE_SHIFT;
     /* Kernel pages are mostly global: their place must not depend on the ASID. */
-    if (!half_of(va))
+    if (!mmu_half_of(va))
         page ^= (uint64_t)asid * 0x9e5;
     else
         page ^= 0x800;
@@ -152,13 +155,17 @@ static void scan_second(struct cpu_tlb *tlb, const struct tlb_request *r)
 
 static void flush_va(struct cpu_tlb *tlb, const struct tlb_request *r)
 {
-    unsigned half = half_of(r->va), bit = bloom_bit(r->va & VA_BITS_55_12);
+    unsigned half = mmu_half_of(r->va), bit = bloom_bit(r->va & VA_BITS_55_12);
 
     if (tlb->huge[half] || tlb->blocks[half][bit / 64] >> bit % 64 & 1) {
         flush_first_half(tlb, half);
+        mmu_code_moved(tlb, half);
         scan_second(tlb, r);
         return;
     }
+    const unsigned code = mmu_code_bit(r->va);
+    if (tlb->code_pages[half][code / 64] >> code % 64 & 1)
+        mmu_code_moved(tlb, half);
     for (unsigned b = 0; b < TLB_BANKS; b++) {
         struct tlb_entry *e = &tlb->bank[b][tlb_index(r->va)];
         e->read = e->write = e->exec = TLB_NONE;
@@ -181,13 +188,19 @@ void mmu_flush(struct cpu *c, const struct tlb_request *request)
     struct cpu_tlb *tlb = c->tlb;
     tlb->epoch++;
     switch (request->kind) {
-    case TLB_FLUSH_NOTHING: break;
+    case TLB_FLUSH_NOTHING:
+        mmu_code_moved(tlb, 0);
+        mmu_code_moved(tlb, 1);
+        break;
     case TLB_FLUSH_HOST: flush_first(tlb); break;
     case TLB_FLUSH_ALL: flush_all(tlb); break;
     case TLB_FLUSH_ASID:
         flush_first_half(tlb, 0);
-        if (tlb->high_not_global)
+        mmu_code_moved(tlb, 0);
+        if (tlb->high_not_global) {
             flush_first_half(tlb, 1);
+            mmu_code_moved(tlb, 1);
+        }
         scan_second(tlb, request);
         break;
     case TLB_FLUSH_VA:
@@ -354,7 +367,8 @@ void mmu_sync_slow(struct cpu *c)
     tlb->epoch++;
 
     bool asid_changed = now.asid != then.asid;
-    bool low_changed = now.half[0].base != then.half[0].base;
+    bool low_changed =
+        now.half[0].base != then.half[0].base || now.half[0].disabled != then.half[0].disabled;
     bool high_changed = now.half[1].base != then.half[1].base;
     then.asid = now.asid;
     then.half[0].base = now.half[0].base;
@@ -367,10 +381,15 @@ void mmu_sync_slow(struct cpu *c)
         flush_all(tlb);
         return;
     }
-    if (asid_changed || low_changed || now.half[0].disabled)
+    if (asid_changed || low_changed)
         flush_first_half(tlb, 0);
-    if (high_changed || (asid_changed && tlb->high_not_global))
+    if (high_changed || (asid_changed && tlb->high_not_global)) {
         flush_first_half(tlb, 1);
+        mmu_code_moved(tlb, 1);
+    }
+    /* Code in TTBR0's half is remembered by ASID. */
+    if (low_changed && !asid_changed)
+        mmu_code_moved(tlb, 0);
 }
 
 /* ---- The walk ---- */
@@ -535,7 +554,7 @@ static void remember(struct cpu *c, uint64_t va, const struct mmu_result *t)
 {
     struct cpu_tlb *tlb = c->tlb;
     uint64_t page = va & VA_BITS_55_12;
-    unsigned half = half_of(va);
+    unsigned half = mmu_half_of(va);
     tlb->second[second_index(page, tlb->regime.asid)] = (struct tlb2_entry){
         .page = page | 1,
         .pa = t->pa & ~MMU_PAGE_MASK,
@@ -571,7 +590,7 @@ static bool recall(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_
 
 static int translate_off(struct cpu *c, uint64_t va, enum mmu_access access, struct mmu_result *out)
 {
-    const struct mmu_half *h = &c->tlb->regime.half[half_of(va)];
+    const struct mmu_half *h = &c->tlb->regime.half[mmu_half_of(va)];
     uint64_t pa = h->tbi ? va & UINT64_C(0x00ffffffffffffff) : va;
     if (pa >> PA_BITS)
         return FSC_ADDRESS_SIZE;
@@ -588,13 +607,13 @@ int mmu_translate(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_b
                   bool fresh, struct mmu_result *result)
 {
     const struct mmu_regime *r = &c->tlb->regime;
-    const struct mmu_half *h = &r->half[half_of(va)];
+    const struct mmu_half *h = &r->half[mmu_half_of(va)];
 
     if (!r->on)
         return translate_off(c, va, access, result);
     /* Every bit above the size must repeat bit 55; TBI leaves the top byte out of it. */
     unsigned top = h->tbi ? 56 : 64;
-    if ((uint64_t)(pv_sext(va, top) >> h->va_bits) != (half_of(va) ? ~UINT64_C(0) : 0))
+    if ((uint64_t)(pv_sext(va, top) >> h->va_bits) != (mmu_half_of(va) ? ~UINT64_C(0) : 0))
         return FSC_TRANSLATION;
     if (bank == TLB_EL0 && h->e0pd)
         return FSC_TRANSLATION;
@@ -643,8 +662,8 @@ bool mmu_fill(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_bank 
         .addend = (uintptr_t)host - (uintptr_t)page,
     };
     tlb->pa[bank][i] = pa | device;
-    tlb->used[bank][half_of(va)] = true;
-    if (half_of(va) && !t->global)
+    tlb->used[bank][mmu_half_of(va)] = true;
+    if (mmu_half_of(va) && !t->global)
         tlb->high_not_global = true;
     return true;
 }

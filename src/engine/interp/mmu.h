@@ -100,14 +100,22 @@ struct mmu_regime {
     struct mmu_half half[2];
 };
 
+#define TLB_CODE_PAGES 8192u
+
 struct cpu_tlb {
     struct tlb_entry *current; /* the bank of the current EL and PSTATE.PAN */
     uint64_t epoch;            /* changes when any translation may have changed */
-    bool stale;                /* a translation register changed; takes effect at mmu_sync() */
-    bool must_sync;            /* sent requests that the next DSB waits for */
-    bool high_not_global;      /* TTBR1's half of the first level holds entries of an ASID */
-    bool low_global;           /* TTBR0's half of the second level holds global entries */
-    bool used[TLB_BANKS][2];   /* with anything of TTBR0's and TTBR1's half in them */
+    /*
+     * By half: changes when code found by a virtual address in the present ASID may be elsewhere;
+     * coarser than epoch. A bit for each page that mmu_code_found() named since it last did.
+     */
+    uint64_t code_epoch[2];
+    uint64_t code_pages[2][TLB_CODE_PAGES / 64];
+    bool stale;              /* a translation register changed; takes effect at mmu_sync() */
+    bool must_sync;          /* sent requests that the next DSB waits for */
+    bool high_not_global;    /* TTBR1's half of the first level holds entries of an ASID */
+    bool low_global;         /* TTBR0's half of the second level holds global entries */
+    bool used[TLB_BANKS][2]; /* with anything of TTBR0's and TTBR1's half in them */
     struct mmu_regime regime;
 
     struct tlb_entry bank[TLB_BANKS][TLB_ENTRIES];
@@ -159,6 +167,27 @@ static inline void mmu_context(struct cpu *c)
 {
     c->tlb->current = c->tlb->bank[c->el == 0 ? TLB_EL0 : c->pan ? TLB_EL1_PAN : TLB_EL1];
 }
+
+/* The half of the address space, TTBR0's or TTBR1's. */
+static inline unsigned mmu_half_of(uint64_t va)
+{
+    return va >> 55 & 1;
+}
+
+static inline unsigned mmu_code_bit(uint64_t va)
+{
+    return (va >> MMU_PAGE_SHIFT ^ va >> 25) & (TLB_CODE_PAGES - 1);
+}
+
+/* Code was found by its address `va`: when that is invalidated, code_epoch moves. */
+static inline void mmu_code_found(struct cpu_tlb *tlb, uint64_t va)
+{
+    const unsigned bit = mmu_code_bit(va);
+    tlb->code_pages[mmu_half_of(va)][bit / 64] |= UINT64_C(1) << bit % 64;
+}
+
+/* Forgets where code is. */
+void mmu_code_moved(struct cpu_tlb *tlb, unsigned half);
 
 /* Forgets translations of this PE. */
 void mmu_flush(struct cpu *c, const struct tlb_request *request);

@@ -13,8 +13,9 @@
  *
  * Code that changed (IC, changes of the memory map) kills the blocks of its page. Links lead from a
  * block to others of the same page only, so nothing alive leads to a dead block but the jump caches
- * of the vCPUs, which are keyed by the TLB's epoch, and what is being executed: every vCPU is asked
- * to move its epoch, which it does when it looks at its attention, no later than at its next ISB.
+ * of the vCPUs, which are keyed by the TLB's epochs, and what is being executed: every vCPU is
+ * asked to move its epochs, which it does when it looks at its attention, no later than at its next
+ * ISB.
  */
 #include "engine/jit/jit.h"
 
@@ -73,7 +74,7 @@ void jit_cache_destroy(struct jit *jit)
 static struct jit_block *_Atomic *chain_of(struct jit *jit, uint64_t pa, uint32_t mode)
 {
     uint64_t h = (pa >> 2 ^ (uint64_t)mode << 40) * UINT64_C(0x9e3779b97f4a7c15);
-    return &jit->hash[h >> 48 & (JIT_HASH - 1)];
+    return &jit->hash[h >> 40 & (JIT_HASH - 1)];
 }
 
 static struct jit_block **page_of(struct jit *jit, uint64_t pa)
@@ -191,6 +192,12 @@ static bool others_run(struct jit *jit, struct cpu *c)
     return false;
 }
 
+static void forget_targets(struct cpu *c)
+{
+    mmu_code_moved(c->tlb, 0);
+    mmu_code_moved(c->tlb, 1);
+}
+
 void jit_enter_running(struct cpu *c)
 {
     struct jit *jit = c->interp->jit;
@@ -201,7 +208,7 @@ void jit_enter_running(struct cpu *c)
     /* Whoever empties does so with the lock held: nothing is asked of this vCPU now. */
     atomic_fetch_and(&c->vcpu->attention, ~JIT_ATTENTION_PARK);
     pthread_mutex_unlock(&jit->lock);
-    c->tlb->epoch++; /* what its jump cache knows may have been forgotten meanwhile */
+    forget_targets(c); /* what its jump cache knows may be gone */
 }
 
 void jit_leave_running(struct cpu *c)
@@ -239,6 +246,6 @@ void jit_cache_empty(struct cpu *c)
     pthread_cond_broadcast(&jit->changed);
     pthread_mutex_unlock(&jit->lock);
     pv_debug(PV_LOG_JIT, "code memory was full and has been emptied");
-    c->tlb->epoch++;
+    forget_targets(c);
     interp_inside(c);
 }

@@ -7,10 +7,12 @@
 #include "engine/jit/jit.h"
 
 #include "base/error.h"
+#include "base/log.h"
 #include "engine/interp/mmu.h"
 
 #include <cpuid.h>
 #include <errno.h>
+#include <inttypes.h>
 
 /* What x86-64-v3 has over the baseline, as far as translated code uses it. */
 static const struct {
@@ -46,6 +48,14 @@ static int jit_probe(struct pv_error **err)
     return 0;
 }
 
+static bool has_crypto(void)
+{
+    enum { PCLMULQDQ = 1u << 1, AES = 1u << 25 };
+    uint32_t regs[4] = {0};
+    return __get_cpuid(1, &regs[0], &regs[1], &regs[2], &regs[3]) &&
+           (regs[2] & (PCLMULQDQ | AES)) == (PCLMULQDQ | AES);
+}
+
 static void free_jit(struct jit *jit)
 {
     jit_cache_destroy(jit);
@@ -64,6 +74,7 @@ static int jit_create(struct pv_engine *engine, struct pv_error **err)
         free_jit(jit);
         return ret;
     }
+    jit->host_crypto = has_crypto();
     jit_stubs_emit(jit);
     jit->stubs_end = jit->used;
     jit->interp = engine->impl;
@@ -72,14 +83,36 @@ static int jit_create(struct pv_engine *engine, struct pv_error **err)
     return 0;
 }
 
+static void log_stats(const struct jit *jit)
+{
+    const struct jit_stats *s = &jit->stats;
+    pv_debug(PV_LOG_JIT,
+             "%" PRIu64 " blocks of %" PRIu64 " instructions in %" PRIu64 " bytes; %" PRIu64
+             " invalidated, emptied %" PRIu64 " times",
+             s->blocks, s->instructions, s->host_bytes, s->invalidated, s->emptied);
+}
+
+static void log_cpu_stats(const struct cpu *c)
+{
+    const struct cpu_jit *j = &c->jit;
+    pv_debug(PV_LOG_JIT,
+             "vCPU %u left code for %" PRIu64 " links, %" PRIu64 " instructions, %" PRIu64
+             " branches, %" PRIu64 " jumps; %" PRIu64 " looked up by physical address",
+             c->vcpu->index, j->exits[JIT_EXIT_LINK], j->exits[JIT_EXIT_RECORD],
+             j->exits[JIT_EXIT_BRANCH], j->exits[JIT_EXIT_JUMP], j->lookups);
+}
+
 static void jit_destroy(struct pv_engine *engine)
 {
     struct interp *interp = engine->impl;
     struct jit *jit = interp->jit;
+    log_stats(jit);
     for (unsigned i = 0; i < engine->config.vcpus; i++) {
         struct cpu *c = atomic_load(&interp->cpus[i]);
-        if (c)
-            free(c->jit.targets);
+        if (!c)
+            continue;
+        log_cpu_stats(c);
+        free(c->jit.targets);
     }
     pv_engine_interp.destroy(engine);
     free_jit(jit);

@@ -96,14 +96,12 @@ struct jit_stubs {
 #define JIT_RECORDS   (1u << 20)
 #define JIT_LINKS     (1u << 20)
 #define JIT_BLOCKS    (1u << 19)
-#define JIT_HASH      (1u << 16)
+#define JIT_HASH      (1u << 19)
 #define JIT_PAGE_HASH (1u << 14)
 
 struct jit_stats {
     _Atomic uint64_t blocks, instructions, host_bytes; /* translated */
     _Atomic uint64_t invalidated, emptied;
-    _Atomic uint64_t exits[JIT_EXIT_JUMP + 1];
-    _Atomic uint64_t lookups;
 };
 
 /* All arrays are mappings that cost nothing until used. */
@@ -111,6 +109,8 @@ struct jit {
     struct interp *interp;
     struct pv_code_memory memory;
     struct jit_stubs stubs;
+    bool host_crypto;         /* AES-NI, PCLMULQDQ */
+    const uint8_t *constants; /* a64/constants.c; where code sees them */
 
     pthread_mutex_t lock; /* everything below, but for reading the hash chains */
     uint32_t used;        /* bytes of code memory */

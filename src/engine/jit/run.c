@@ -23,6 +23,16 @@
 #include "engine/interp/run.h"
 #include "engine/interp/sysreg.h"
 #include "engine/jit/flags.h"
+#include "engine/softfp/softfp.h"
+
+#include <xmmintrin.h>
+
+/* Bits of FPCR that translated code must not meet; those of halves alone do not matter to it. */
+#define FPCR_TRANSLATED (PV_FPCR_DN | PV_FPCR_FZ | PV_FPCR_RMODE)
+
+/* MXCSR with all exceptions masked, nearest even, no flushing: FPCR's default */
+#define MXCSR_CLEAR 0x1f80u
+#define MXCSR_FLAGS 0x3fu
 
 /* Host stack for the frames of guest calls. */
 #define FRAMES_SIZE (64 * PV_KIB)
@@ -30,8 +40,19 @@
 static uint32_t mode_of(const struct cpu *c)
 {
     return (c->el ? JIT_EL1 : 0) | (c->pan ? JIT_PAN : 0) | (c->uao ? JIT_UAO : 0) |
-           (c->fp_trapped ? JIT_FP_TRAP : 0) | (c->fpcr ? JIT_FPCR : 0) |
+           (c->fp_trapped ? JIT_FP_TRAP : 0) | (c->fpcr & FPCR_TRANSLATED ? JIT_FPCR : 0) |
            (sysreg_get(c, SYSREG_SCTLR_EL1) & SCTLR_A ? JIT_ALIGNED : 0);
+}
+
+/*
+ * What entries of the jump cache must match: that translations of PC's half are what they were, the
+ * ASID in TTBR0's half, and the mode. An entry's half is seen from its address.
+ */
+static uint64_t key_of(const struct cpu *c)
+{
+    const unsigned half = mmu_half_of(c->pc);
+    uint64_t asid = half ? 0 : c->tlb->regime.asid;
+    return c->tlb->code_epoch[half] << 24 | asid << 8 | c->jit.mode;
 }
 
 /* The code at PC; NULL when the memory was full, and is empty now. May raise. */
@@ -43,7 +64,7 @@ static const void *find(struct cpu *c)
 
     if (PV_LIKELY(target->va == c->pc && target->key == c->jit.key))
         return target->code;
-    atomic_fetch_add_explicit(&jit->stats.lookups, 1, memory_order_relaxed);
+    c->jit.lookups++;
     const void *host = mem_fetch(c, c->pc, &pa);
     struct jit_block *block = jit_cache_find(jit, pa, c->jit.mode);
     if (!block) {
@@ -57,6 +78,7 @@ static const void *find(struct cpu *c)
             return NULL;
         }
     }
+    mmu_code_found(c->tlb, c->pc);
     *target =
         (struct jit_target){.va = c->pc, .key = c->jit.key, .code = jit->memory.exec + block->code};
     return target->code;
@@ -71,11 +93,31 @@ static void execute(struct cpu *c, const struct jit_record *record)
         c->pc += 4;
 }
 
+/* From MXCSR, as code left it, to FPSR. Both are sticky; denormal operands are no matter there. */
+static void take_fp_flags(struct cpu *c)
+{
+    const uint32_t raised = c->jit.mxcsr & MXCSR_FLAGS;
+    if (!raised)
+        return;
+    if (raised & _MM_EXCEPT_INVALID)
+        c->fpsr |= PV_FPSR_IOC;
+    if (raised & _MM_EXCEPT_DIV_ZERO)
+        c->fpsr |= PV_FPSR_DZC;
+    if (raised & _MM_EXCEPT_OVERFLOW)
+        c->fpsr |= PV_FPSR_OFC;
+    if (raised & _MM_EXCEPT_UNDERFLOW)
+        c->fpsr |= PV_FPSR_UFC;
+    if (raised & _MM_EXCEPT_INEXACT)
+        c->fpsr |= PV_FPSR_IXC;
+    c->jit.mxcsr = MXCSR_CLEAR;
+}
+
 void jit_call_handler(struct cpu *c, uint32_t index)
 {
     const struct jit_record *record = &c->interp->jit->records[index];
     c->nzcv = jit_flags_to_nzcv(c->jit.flags);
     c->pc = c->jit.page + record->insn.at;
+    take_fp_flags(c);
     record->handler(c, &record->insn);
     c->jit.flags = jit_flags_from_nzcv(c->nzcv);
 }
@@ -88,8 +130,11 @@ static const struct jit_link *run_code(struct cpu *c, const void *code)
 
     c->jit.flags = jit_flags_from_nzcv(c->nzcv);
     c->jit.page = c->pc & ~MMU_PAGE_MASK;
+    c->jit.mxcsr = MXCSR_CLEAR;
     jit->stubs.enter(c, code);
+    take_fp_flags(c);
     c->nzcv = jit_flags_to_nzcv(c->jit.flags);
+    c->jit.exits[c->jit.exit_kind]++;
     switch ((enum jit_exit)c->jit.exit_kind) {
     case JIT_EXIT_LINK:
         link = &jit->links[c->jit.exit_index];
@@ -148,7 +193,7 @@ enum pv_exit jit_run_loop(struct cpu *c)
                 link = NULL;
         }
         c->jit.mode = mode_of(c);
-        uint64_t key = c->tlb->epoch * JIT_MODES + c->jit.mode;
+        const uint64_t key = key_of(c);
         if (key != c->jit.key)
             link = NULL;
         c->jit.key = key;

@@ -8,7 +8,7 @@
  * what it goes to. Under the oldest frame is one that looks like the others and belongs to nobody:
  * its guest address is odd, so that only a RET to a misaligned address finds it.
  */
-#include "engine/jit/translate.h"
+#include "engine/jit/a64/vector.h"
 
 #define FIELD(name) jit_field(offsetof(struct cpu, name))
 
@@ -31,6 +31,7 @@ static void emit_enter(struct jit *jit, struct x64_code *c)
     x64_lea_label(c, X64_RCX, &nobody);
     x64_push_imm(c, NO_ADDRESS);
     x64_push(c, X64_RCX);
+    x64_v_mem(c, X64_VLDMXCSR, FIELD(jit.mxcsr));
     jit_load_pinned(c);
     x64_jmp_rm(c, x64_r(X64_RAX));
 
@@ -53,6 +54,7 @@ static void emit_leave(struct jit *jit, struct x64_code *c)
     }
     x64_bind(c, &common);
     jit_store_pinned(c);
+    x64_v_mem(c, X64_VSTMXCSR, FIELD(jit.mxcsr));
     x64_mov(c, 8, X64_RSP, FIELD(jit.host_sp));
     for (size_t i = PV_ARRAY_SIZE(saved); i-- > 0;)
         x64_pop(c, saved[i]);
@@ -65,10 +67,12 @@ static void emit_handler(struct jit *jit, struct x64_code *c)
     x64_align(c, 16);
     jit->stubs.handler = x64_here(c);
     jit_store_pinned(c);
+    x64_v_mem(c, X64_VSTMXCSR, FIELD(jit.mxcsr));
     x64_lea(c, 8, X64_RDI, x64_m(X64_RBP, -JIT_CPU_BIAS));
     x64_mov(c, 4, X64_RSI, x64_r(X64_RAX));
     x64_mov_imm(c, X64_RAX, (uintptr_t)jit_call_handler);
     x64_call_rm(c, x64_r(X64_RAX));
+    x64_v_mem(c, X64_VLDMXCSR, FIELD(jit.mxcsr));
     jit_load_pinned(c);
     x64_ret(c);
 }
@@ -105,5 +109,6 @@ void jit_stubs_emit(struct jit *jit)
     emit_handler(jit, &c);
     jit->stubs.branch = emit_lookup(jit, &c, JIT_EXIT_BRANCH);
     jit->stubs.jump = emit_lookup(jit, &c, JIT_EXIT_JUMP);
+    jit_constants_emit(jit, &c);
     jit->used += 4096;
 }

@@ -10,7 +10,7 @@
  * No address of the guest's is in the code: PC is the page that runs (cpu_jit.page) plus an offset
  * that is known here. Jumps within the page become links; others look the address up.
  */
-#include "engine/jit/translate.h"
+#include "engine/jit/a64/vector.h"
 
 #include "base/log.h"
 
@@ -35,6 +35,7 @@ void jit_call(struct jit_translator *t)
     x64_mov_imm(&t->code, X64_RAX, record_of(t));
     x64_call_to(&t->code, t->jit->stubs.handler);
     jit_nzcv_lost(t);
+    jit_v_forget(t);
     t->sp_aligned = false;
 }
 
@@ -52,11 +53,29 @@ void jit_slow(struct jit_translator *t, enum x64_cond cond)
     x64_jcc(&t->code, cond, &cold->here);
 }
 
+void jit_leave_to_execute_if(struct jit_translator *t, enum x64_cond cond)
+{
+    struct jit_cold *cold = add_cold(t, JIT_COLD_EXECUTE);
+    cold->index = record_of(t);
+    x64_jcc(&t->code, cond, &cold->here);
+}
+
+void jit_leave_if(struct jit_translator *t, enum x64_cond cond, unsigned at)
+{
+    struct jit_cold *cold = add_cold(t, JIT_COLD_LEAVE);
+    cold->delta = at;
+    x64_jcc(&t->code, cond, &cold->here);
+}
+
 static void end_of_instruction(struct jit_translator *t, unsigned first_cold)
 {
-    for (unsigned i = first_cold; i < t->cold_count; i++)
-        if (t->cold[i].kind == JIT_COLD_HANDLER)
-            x64_bind(&t->code, &t->cold[i].back);
+    for (unsigned i = first_cold; i < t->cold_count; i++) {
+        struct jit_cold *cold = &t->cold[i];
+        if (cold->kind != JIT_COLD_HANDLER)
+            continue;
+        x64_bind(&t->code, &cold->back);
+        memcpy(cold->vregs, t->vregs.guest, sizeof(cold->vregs));
+    }
 }
 
 /* ---- Ways out ---- */
@@ -144,6 +163,7 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
     case JIT_COLD_HANDLER:
         x64_mov_imm(&t->code, X64_RAX, cold->index);
         x64_call_to(&t->code, jit->stubs.handler);
+        jit_v_reload(t, cold->vregs);
         x64_jmp(&t->code, &cold->back);
         break;
     case JIT_COLD_LINK:
@@ -153,11 +173,20 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
         x64_jmp_to(&t->code, jit->stubs.leave[JIT_EXIT_LINK]);
         break;
     case JIT_COLD_JUMP: jump_to_page(t, cold->delta); break;
+    case JIT_COLD_LEAVE:
+        jit_address_of(t, X64_RAX, cold->delta);
+        x64_jmp_to(&t->code, jit->stubs.leave[JIT_EXIT_JUMP]);
+        break;
+    case JIT_COLD_EXECUTE:
+        x64_mov_imm(&t->code, X64_RAX, cold->index);
+        x64_jmp_to(&t->code, jit->stubs.leave[JIT_EXIT_RECORD]);
+        break;
     }
 }
 
 /* ---- The block ---- */
 
+/* What never goes on behind. Others of class system may, if they are translated. */
 static bool ends_block(const struct a64_insn *insn)
 {
     switch (insn->op) {
@@ -166,8 +195,14 @@ static bool ends_block(const struct a64_insn *insn)
     case A64_BL:
     case A64_BR:
     case A64_BLR:
-    case A64_RET: return true;
-    default: return a64_op_class(insn->op) == A64_CLASS_system;
+    case A64_RET:
+    case A64_SVC:
+    case A64_HVC:
+    case A64_SMC:
+    case A64_BRK:
+    case A64_HLT:
+    case A64_ERET: return true;
+    default: return false;
     }
 }
 
@@ -184,7 +219,8 @@ static void decode(struct jit_translator *t, uint64_t pa, const uint32_t *words)
     } while (!ends_block(&t->insns[t->count - 1]) && t->count < PV_MIN(room, JIT_BLOCK_MAX));
 }
 
-static void translate_one(struct jit_translator *t)
+/* False when the block ends here, though decoding went on. */
+static bool translate_one(struct jit_translator *t)
 {
     const struct a64_insn *insn = t->insn;
     const enum a64_class class = a64_op_class(insn->op);
@@ -195,23 +231,26 @@ static void translate_one(struct jit_translator *t)
     t->record = UINT32_MAX;
     if (translate && !(fp && (t->mode & JIT_FP_TRAP)) && translate(t, insn)) {
         end_of_instruction(t, first_cold);
-        return;
+        return !ends_block(insn);
     }
-    if (ends_block(insn)) {
+    if (ends_block(insn) || class == A64_CLASS_system) {
         x64_mov_imm(&t->code, X64_RAX, record_of(t));
         x64_jmp_to(&t->code, t->jit->stubs.leave[JIT_EXIT_RECORD]);
-    } else {
-        jit_call(t);
+        return false;
     }
+    jit_call(t);
+    return true;
 }
 
 static void translate_all(struct jit_translator *t)
 {
-    for (t->index = 0; t->index < t->count; t->index++) {
+    bool goes_on = true;
+    for (t->index = 0; goes_on && t->index < t->count; t->index++) {
         t->insn = &t->insns[t->index];
-        translate_one(t);
+        goes_on = translate_one(t);
     }
-    if (!ends_block(t->insn))
+    t->count = t->index;
+    if (goes_on)
         jit_goto(t, t->insn->at + 4);
     for (unsigned i = 0; i < t->cold_count; i++)
         emit_cold(t, &t->cold[i]);

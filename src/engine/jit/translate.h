@@ -17,6 +17,7 @@
 #ifndef PV_ENGINE_JIT_TRANSLATE_H
 #define PV_ENGINE_JIT_TRANSLATE_H
 
+#include "engine/interp/mmu.h"
 #include "engine/jit/flags.h"
 #include "engine/jit/jit.h"
 #include "engine/jit/x64/emit.h"
@@ -41,20 +42,31 @@ enum jit_nzcv {
     JIT_NZCV_ADD,    /* in host flags as after an addition or logic: CF is C */
 };
 
+/* What XMM registers hold between instructions; a64/vreg.c. */
+struct jit_vregs {
+    uint8_t guest[16]; /* the guest's register number plus 1; 0: nothing */
+    uint8_t live[16];  /* how many low bytes may be other than zero */
+    uint32_t used[16]; /* when */
+    uint32_t clock;
+};
+
 /* A way out of the straight code, emitted behind it. */
 enum jit_cold_kind {
     JIT_COLD_HANDLER, /* the handler executes the instruction; goes on behind it */
     JIT_COLD_LINK,    /* leaves to have a link made */
     JIT_COLD_JUMP,    /* goes to an address in another page */
+    JIT_COLD_LEAVE,   /* leaves to go on at an address */
+    JIT_COLD_EXECUTE, /* leaves to have the handler execute the instruction */
 };
 
 struct jit_cold {
     enum jit_cold_kind kind;
     struct x64_label here; /* those that come here */
     struct x64_label back; /* HANDLER */
-    uint32_t index;        /* of the record or link */
+    uint32_t index;        /* HANDLER, EXECUTE, LINK: of the record or link */
     size_t site;           /* LINK: offset of the displacement to point here, 0 for none */
-    int64_t delta;         /* JUMP: the target relative to the page */
+    int64_t delta;         /* JUMP, LEAVE: the target relative to the page */
+    uint8_t vregs[16];     /* HANDLER: jit_vregs.guest at `back` */
 };
 #define JIT_COLD_MAX 256u
 
@@ -73,6 +85,7 @@ struct jit_translator {
     uint32_t record; /* the present instruction's, UINT32_MAX when it has none yet */
     unsigned cold_count;
     struct jit_cold cold[JIT_COLD_MAX];
+    struct jit_vregs vregs;
 };
 
 typedef bool jit_translate_fn(struct jit_translator *t, const struct a64_insn *insn);
@@ -133,18 +146,25 @@ void jit_slow(struct jit_translator *t, enum x64_cond cond);
 /* Goes to the address `delta` bytes from the page's begin: always, or when `cond` holds. */
 void jit_goto(struct jit_translator *t, int64_t delta);
 void jit_goto_if(struct jit_translator *t, enum x64_cond cond, int64_t delta);
+/* When `cond` holds, leaves for the run loop, which goes on at the offset `at` or beyond the page.
+ */
+void jit_leave_if(struct jit_translator *t, enum x64_cond cond, unsigned at);
+/* The same, and executes the instruction there. */
+void jit_leave_to_execute_if(struct jit_translator *t, enum x64_cond cond);
 /* Adds a way out; *site is where a displacement is that must lead to it. */
 struct jit_cold *jit_cold_link(struct jit_translator *t, unsigned at);
 /* RAX = the address `delta` bytes from the page's begin; flags stay. */
 void jit_address_of(struct jit_translator *t, enum x64_reg to, int64_t delta);
 
-/* ---- Memory (a64/ldst.c) ---- */
+/* ---- Memory (a64/memory.c) ---- */
 
 /*
  * RAX, a virtual address, becomes the host address for an access of `size` bytes; what fast paths
  * cannot do goes to the handler. RCX and RDX are used; flags are lost.
  */
 void jit_tlb(struct jit_translator *t, unsigned size, bool write, bool unprivileged);
+/* The same for accesses that must be aligned. What can be written can be read. */
+void jit_tlb_aligned(struct jit_translator *t, unsigned size, bool write);
 /* RAX = base register plus offset; goes to the handler when the base is a misaligned SP. */
 void jit_base(struct jit_translator *t, unsigned rn, int64_t offset);
 /* Whether memory may be accessed inline at all in this mode. */

@@ -108,6 +108,7 @@ struct pv_vn_context {
     uint32_t id;
     char name[64];
     const struct pv_renderer_config *config;
+    struct pv_gpu_account *account; /* for pages that the guest can map; NULL: not counted */
     const struct pv_vn_driver *driver;
     PFN_vkVoidFunction global_procs[PV_VN_COMMAND_COUNT];
     atomic_bool lost;     /* sticky: something invalid came */

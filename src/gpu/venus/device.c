@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "gpu/venus/context.h"
+#include "gpu/venus/metal_bridge.h"
 
 /* The driver's device must be destroyed even if it is busy for ever; this long it is waited for. */
 #define IDLE_MAX_NS (5 * UINT64_C(1000000000))
@@ -59,10 +60,10 @@ static bool wanted_on_host(const char *name)
 
 /* The guest's list less what we serve ourselves, plus what we need. */
 static VkResult host_extensions(struct pv_vn_stream *stream, const struct pv_vn_physical *physical,
-                                VkDeviceCreateInfo *info)
+                                VkDeviceCreateInfo *info, struct pv_metal_bridge_features *features)
 {
     const char **names =
-        pv_vn_stream_alloc(stream, (info->enabledExtensionCount + 1) * sizeof(*names));
+        pv_vn_stream_alloc(stream, (info->enabledExtensionCount + 2) * sizeof(*names));
     uint32_t count = 0;
     if (!names)
         return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -79,6 +80,7 @@ static VkResult host_extensions(struct pv_vn_stream *stream, const struct pv_vn_
     info->ppEnabledExtensionNames = names;
     info->enabledExtensionCount = count;
     info->enabledLayerCount = 0;
+    pv_metal_bridge_device(physical, info, names, features);
     return VK_SUCCESS;
 }
 
@@ -86,7 +88,9 @@ static VkResult create(struct pv_vn_stream *stream, struct pv_vn_vkCreateDevice 
                        struct pv_vn_device *device)
 {
     struct pv_vn_physical *physical = stream->self.owner;
-    VkResult result = host_extensions(stream, physical, (VkDeviceCreateInfo *)a->pCreateInfo);
+    struct pv_metal_bridge_features features;
+    VkResult result =
+        host_extensions(stream, physical, (VkDeviceCreateInfo *)a->pCreateInfo, &features);
     if (result < 0)
         return result;
     device->physical = physical;

@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 #include "gpu/venus/context.h"
+#include "gpu/venus/metal_bridge.h"
 
 /* The newest API that the tables know whole. */
 #define API_MAX VK_MAKE_API_VERSION(0, 1, 3, VK_HEADER_VERSION)
@@ -72,27 +73,10 @@ static VkResult enumerate(struct pv_vn_instance *instance, bool need_fd)
     return VK_SUCCESS;
 }
 
-/* MoltenVK and other portability drivers show up only when asked for. */
-static bool has_portability(const struct pv_vn_context *ctx)
-{
-    PFN_vkEnumerateInstanceExtensionProperties get =
-        PV_VN_PROC(ctx->global_procs, vkEnumerateInstanceExtensionProperties);
-    VkExtensionProperties properties[128];
-    uint32_t count = PV_ARRAY_SIZE(properties);
-    if (!get || get(NULL, &count, properties) < 0)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (!strcmp(properties[i].extensionName, VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME))
-            return true;
-    return false;
-}
-
 VkResult pv_vn_instance_create(struct pv_vn_context *ctx, const VkApplicationInfo *guest_app,
                                struct pv_vn_instance *instance)
 {
     PFN_vkCreateInstance vk_create = PV_VN_PROC(ctx->global_procs, vkCreateInstance);
-    static const char *const portability[] = {VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME};
-    bool portable = has_portability(ctx);
     VkApplicationInfo app = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
         .apiVersion = host_version(ctx),
@@ -103,13 +87,9 @@ VkResult pv_vn_instance_create(struct pv_vn_context *ctx, const VkApplicationInf
         app.pEngineName = guest_app->pEngineName;
         app.engineVersion = guest_app->engineVersion;
     }
-    const VkInstanceCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
-        .flags = portable ? VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR : 0,
-        .pApplicationInfo = &app,
-        .enabledExtensionCount = portable,
-        .ppEnabledExtensionNames = portability,
-    };
+    VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+                                 .pApplicationInfo = &app};
+    pv_metal_bridge_instance(ctx, &info);
     if (!vk_create)
         return VK_ERROR_INITIALIZATION_FAILED;
     VkResult result = vk_create(&info, NULL, &instance->handle);

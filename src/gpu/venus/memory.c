@@ -106,10 +106,14 @@ static VkResult find_pages(struct pv_vn_stream *stream, VkMemoryAllocateInfo *in
     if (!(physical->import_types & 1u << info->memoryTypeIndex))
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     uint32_t map_info = flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT ? PV_BLOB_CACHED : PV_BLOB_WC;
-    return pv_gpu_memory_create(pages, pv_align_up(info->allocationSize, physical->import_align),
-                                map_info, NULL) < 0
-               ? VK_ERROR_OUT_OF_HOST_MEMORY
-               : VK_SUCCESS;
+    if (pv_gpu_memory_create(pages, pv_align_up(info->allocationSize, physical->import_align),
+                             map_info, NULL) < 0)
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
+    if (pv_gpu_memory_charge(*pages, stream->ctx->account, NULL) < 0) {
+        pv_gpu_memory_unref(PV_STEAL(*pages));
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    }
+    return VK_SUCCESS;
 }
 
 static VkResult allocate(struct pv_vn_stream *stream, struct pv_vn_vkAllocateMemory *a,
@@ -145,9 +149,15 @@ static VkResult allocate(struct pv_vn_stream *stream, struct pv_vn_vkAllocateMem
         info->allocationSize = pv_align_up(info->allocationSize, pv_page_size());
     if (!pv_vn_stream_call(stream, a))
         return VK_ERROR_DEVICE_LOST;
-    return a->ret == VK_SUCCESS && memory->mapped
-               ? map(stream->self.owner, info, a->pMemory, &memory->pages)
-               : a->ret;
+    if (a->ret < 0 || !memory->mapped)
+        return a->ret;
+    VkResult mapped = map(stream->self.owner, info, a->pMemory, &memory->pages);
+    if (mapped == VK_SUCCESS &&
+        pv_gpu_memory_charge(memory->pages, stream->ctx->account, NULL) < 0) {
+        *a->pMemory = VK_NULL_HANDLE; /* freed with its pages */
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    }
+    return mapped;
 }
 
 void pv_vn_do_vkAllocateMemory(struct pv_vn_stream *stream, void *args)
