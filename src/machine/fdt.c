@@ -236,6 +236,16 @@ static void write_primecells(struct writer *w)
     end(w);
 }
 
+static void write_watchdog(struct writer *w)
+{
+    begin(w, "watchdog@%llx", (unsigned long long)PV_MAP_WDT_CONTROL);
+    text(w, "compatible", "arm,sbsa-gwdt");
+    cells(w, "reg", WIDE(PV_MAP_WDT_CONTROL), WIDE(PV_MAP_WDT_SIZE), WIDE(PV_MAP_WDT_REFRESH),
+          WIDE(PV_MAP_WDT_SIZE));
+    cells(w, "interrupts", SPI, PV_INTID_WDT - PV_INTID_SPI, LEVEL_HIGH);
+    end(w);
+}
+
 static void write_virtio(struct writer *w)
 {
     for (unsigned i = 0; i < PV_VIRTIO_MMIO_SLOTS; i++) {
@@ -335,6 +345,8 @@ int pv_fdt_build(void *buf, size_t size, const struct pv_fdt_config *config, str
     write_primecells(&w);
     if (config->firmware)
         write_firmware(&w);
+    if (config->watchdog)
+        write_watchdog(&w);
     write_virtio(&w);
     write_pcie(&w);
     end(&w);

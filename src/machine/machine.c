@@ -30,6 +30,7 @@
 #include "machine/pl.h"
 #include "machine/psci.h"
 #include "machine/timer.h"
+#include "machine/watchdog.h"
 #include "memory/address_space.h"
 #include "pci/pci.h"
 #include "virtio/virtio_mmio.h"
@@ -51,10 +52,13 @@ struct pv_machine {
     struct pv_pl011 *uart;
     struct pv_pl031 *rtc;
     struct pv_pl061 *gpio;
+    struct pv_watchdog *watchdog; /* or NULL */
     struct pv_pci_bus *pci;
     struct pv_virtio_mmio_bank *virtio;
     struct pv_firmware *firmware; /* or NULL: the kernel starts directly */
     struct pv_boot_layout boot;
+
+    unsigned pauses;
 
     /* What vCPU threads ask of the loop's thread. */
     struct pv_event *event;
@@ -252,6 +256,7 @@ static int load_fdt(struct pv_machine *machine, struct pv_error **err)
         .vcpus = machine->config.vcpus,
         .mpidr = machine->mpidr,
         .its = machine->its,
+        .watchdog = machine->watchdog,
         .ram_size = machine->config.ram_size,
         .bootargs = machine->append,
         .initrd_start = machine->boot.initrd,
@@ -315,6 +320,8 @@ static int do_reset(struct pv_machine *machine, struct pv_error **err)
     pv_pl011_reset(machine->uart);
     pv_pl031_reset(machine->rtc);
     pv_pl061_reset(machine->gpio);
+    if (machine->watchdog)
+        pv_watchdog_reset(machine->watchdog);
     for (unsigned i = 0; i < machine->config.vcpus; i++)
         pv_gtimer_reset_vcpu(machine->timer, i);
     if (machine->its)
@@ -380,6 +387,14 @@ static int create_buses(struct pv_machine *machine, struct pv_error **err)
                                       PV_VIRTIO_MMIO_SLOTS, irqs, err);
 }
 
+static void watchdog_bitten(void *opaque)
+{
+    struct pv_machine *machine = opaque;
+
+    pv_warn(PV_LOG_MACHINE, "the guest left its watchdog alone");
+    pv_machine_act(machine, machine->config.watchdog);
+}
+
 static int create_chips(struct pv_machine *machine, struct pv_error **err)
 {
     const struct pv_machine_config *config = &machine->config;
@@ -411,7 +426,17 @@ static int create_chips(struct pv_machine *machine, struct pv_error **err)
     if (ret >= 0)
         ret = pv_pl061_create(&machine->gpio, config->as, PV_MAP_GPIO,
                               pv_gic_spi(machine->gic, PV_INTID_GPIO), config->loop, err);
-    return ret;
+    if (ret < 0 || config->watchdog == PV_ACTION_UNSET)
+        return ret;
+    const struct pv_watchdog_config watchdog = {
+        .loop = config->loop,
+        .as = config->as,
+        .timer = machine->timer,
+        .irq = pv_gic_spi(machine->gic, PV_INTID_WDT),
+        .bitten = watchdog_bitten,
+        .opaque = machine,
+    };
+    return pv_watchdog_create(&machine->watchdog, &watchdog, err);
 }
 
 static int create_firmware(struct pv_machine *machine, struct pv_error **err)
@@ -533,6 +558,20 @@ void pv_machine_stop(struct pv_machine *machine)
     all_off(machine);
 }
 
+void pv_machine_pause(struct pv_machine *machine)
+{
+    pv_engine_pause(machine->engine);
+    if (machine->pauses++ == 0)
+        pv_gtimer_freeze(machine->timer);
+}
+
+void pv_machine_resume(struct pv_machine *machine)
+{
+    if (machine->pauses && --machine->pauses == 0)
+        pv_gtimer_thaw(machine->timer);
+    pv_engine_resume(machine->engine);
+}
+
 void pv_machine_destroy(struct pv_machine *machine)
 {
     if (!machine)
@@ -543,6 +582,7 @@ void pv_machine_destroy(struct pv_machine *machine)
     pv_firmware_destroy(machine->firmware);
     pv_virtio_mmio_bank_destroy(machine->virtio);
     pv_pci_bus_destroy(machine->pci);
+    pv_watchdog_destroy(machine->watchdog);
     pv_pl061_destroy(machine->gpio);
     pv_pl031_destroy(machine->rtc);
     pv_pl011_destroy(machine->uart);
@@ -579,6 +619,15 @@ struct pv_engine *pv_machine_engine(struct pv_machine *machine)
 int pv_machine_set_boot_order(struct pv_machine *machine, const char *paths, struct pv_error **err)
 {
     return machine->firmware ? pv_firmware_set_boot_order(machine->firmware, paths, err) : 0;
+}
+
+void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action)
+{
+    pthread_mutex_lock(&machine->lock);
+    machine->want_off |= action == PV_ACTION_POWEROFF;
+    machine->want_reset |= action == PV_ACTION_RESET;
+    pthread_mutex_unlock(&machine->lock);
+    pv_event_signal(machine->event);
 }
 
 enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine)

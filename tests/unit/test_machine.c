@@ -401,6 +401,22 @@ static void test_timer(void **state)
     assert_true(ppi[1][27]);
     pv_gtimer_sysreg_write(timer, 1, CVAL, UINT64_MAX); /* never */
     assert_false(ppi[1][27]);
+
+    /* While frozen no time passes, and then it goes on from where it stood. */
+    uint64_t before;
+    pv_gtimer_sysreg_read(timer, 0, CNTVCT, &before);
+    pv_gtimer_freeze(timer);
+    pv_gtimer_sysreg_write(timer, 1, TVAL, 10);
+    fake_now += 16 * 1000;
+    pv_gtimer_sysreg_read(timer, 0, CNTVCT, &value);
+    assert_int_equal(value, before);
+    pv_gtimer_thaw(timer);
+    assert_false(ppi[1][27]);
+    fake_now += 16 * 10;
+    pv_gtimer_sysreg_read(timer, 0, CNTVCT, &value);
+    assert_int_equal(value, before + 10);
+    pv_gtimer_sysreg_write(timer, 1, CTL, 1);
+    assert_true(ppi[1][27]);
     pv_gtimer_destroy(timer);
     pv_loop_destroy(loop);
 }
