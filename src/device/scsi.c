@@ -507,19 +507,18 @@ int pv_scsi_create(struct pv_virtio_device **out, struct pv_loop *loop, struct p
     if (!count || count > PV_SCSI_MAX_TARGETS)
         return pv_error_set(err, EINVAL, "scsi: %u targets, want 1 to %u", count,
                             PV_SCSI_MAX_TARGETS);
-    struct scsi *scsi = calloc(1, sizeof(*scsi) + count * sizeof(scsi->units[0]));
-    if (!scsi)
-        return pv_error_set(err, ENOMEM, "scsi: out of memory");
+    struct pv_scsi_unit units[PV_SCSI_MAX_TARGETS] = {0};
     int ret = 0;
     for (unsigned i = 0; i < count && ret >= 0; i++)
-        ret = init_unit(&scsi->units[i], &targets[i], err);
+        ret = init_unit(&units[i], &targets[i], err);
     if (ret >= 0)
-        ret = pv_virtio_device_init(&scsi->base, &scsi_ops, loop, as, 0, REQUEST_QUEUE + queues,
-                                    QUEUE_SIZE, err);
-    if (ret < 0) {
-        free(scsi);
+        ret =
+            pv_virtio_device_create(out, sizeof(struct scsi) + count * sizeof(units[0]), &scsi_ops,
+                                    loop, as, 0, REQUEST_QUEUE + queues, QUEUE_SIZE, err);
+    if (ret < 0)
         return ret;
-    }
+    struct scsi *scsi = of(*out);
+    memcpy(scsi->units, units, count * sizeof(units[0]));
     scsi->count = count;
     scsi->config = (struct scsi_config){
         .num_queues = queues,
@@ -531,6 +530,5 @@ int pv_scsi_create(struct pv_virtio_device **out, struct pv_loop *loop, struct p
         .event_info_size = 16,
         .max_target = (uint16_t)(count - 1),
     };
-    *out = &scsi->base;
     return 0;
 }

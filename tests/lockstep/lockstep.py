@@ -54,6 +54,13 @@ SYSTEM = {"CLREX": (), "DSB": (), "DMB": (), "ISB": (), "HINT": (0, 1, 4, 5, 16,
 FLOAT = re.compile(r"F|[SU]CVTF_|URECPE_|URSQRTE_")
 
 
+# Rows that found a fault, to be tried again by every run of rows.
+FOUND = {
+    # SUBS, CSEL with NV, SBCS: the translator took the select for one that keeps the host's flags.
+    "int": [("SUBS_REG+CSEL+SBCS", (0x6b1a0466, 0x9a84f062, 0xfa01001e), LANES)],
+}
+
+
 def in_class(name, klass, value, wanted):
     if wanted == "mix":
         return any(in_class(name, klass, value, other) for other in STRAIGHT[:-1])
@@ -214,7 +221,7 @@ def compare(wanted, options, check, oracle):
     rng = random.Random(f"{options.seed} {wanted}")
     rows = sample(wanted, options, rng)
     if options.length > 1:
-        rows = sequences(rows, options, check, rng)
+        rows = itertools.chain(FOUND.get(wanted, ()), sequences(rows, options, check, rng))
     total = raised = unknown = excused = 0
     wrong = collections.Counter()
     while total < options.total:

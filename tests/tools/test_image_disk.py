@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The image builder's disks: read, normalised and written; e2fsprogs is the oracle."""
 
+import argparse
 import os
 import random
 import stat
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools/image-builder"))
 sys.dont_write_bytecode = True
 
-from pvimage import BuildError, ext4, filesystem  # noqa: E402
+from pvimage import BuildError, build, ext4, filesystem  # noqa: E402
 from pvimage.ext4 import Node  # noqa: E402
 from pvimage.normalise import normalise  # noqa: E402
 
@@ -189,7 +190,32 @@ class Reading(Disk):
         self.assertGreater(refused, 5)
 
 
-class Normalising(unittest.TestCase):
+class Normalising(Disk):
+    def configured(self, name, order, now):
+        """What a second stage may leave: files made in some order, at some time."""
+        tree = self.base / name
+        for path in order:
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_text("root::%d:0:99999:7:::\n" % (now // 86400)
+                                     if path == "etc/shadow" else path)
+        (tree / "var/cache/ldconfig").mkdir(parents=True)
+        (tree / "var/cache/ldconfig/aux-cache").write_bytes(os.urandom(100))
+        build.clamp_times(tree, now)
+        disk = self.base / f"{name}.configured"
+        filesystem.make(disk, SIZE, "13", now, tree)
+        return disk
+
+    def test_two_builds_one_disk(self):
+        files = ["etc/shadow", "etc/passwd", "usr/bin/sh", "usr/lib/a", "usr/lib/b"]
+        args = argparse.Namespace(size=SIZE)
+        for name, order, now in (("one", files, EPOCH + 5), ("two", files[::-1], EPOCH + 10**6)):
+            configured = self.configured(name, order, now)
+            finished = self.base / f"{name}.disk"
+            build.write_disk(configured, finished, args, "13", EPOCH, self.base)
+            self.assertFalse(configured.exists())
+        self.assertEqual((self.base / "one.disk").read_bytes(),
+                         (self.base / "two.disk").read_bytes())
+
     def test_what_depends_on_the_build_goes(self):
         day = EPOCH // 86400
         tree = {

@@ -47,6 +47,7 @@ int jit_cache_create(struct jit *jit, struct pv_error **err)
     int ret = pv_code_memory_create(&jit->memory, JIT_CODE_SIZE, err);
     if (ret < 0)
         return ret;
+    jit->limit = JIT_CODE_SIZE;
     jit->records = reserve(JIT_RECORDS * sizeof(*jit->records));
     jit->links = reserve(JIT_LINKS * sizeof(*jit->links));
     jit->blocks = reserve(JIT_BLOCKS * sizeof(*jit->blocks));

@@ -92,12 +92,13 @@ struct jit_stubs {
     const void *jump;   /* the same for an address that PC's was added to */
 };
 
-#define JIT_CODE_SIZE (64 * PV_MIB)
-#define JIT_RECORDS   (1u << 20)
-#define JIT_LINKS     (1u << 20)
-#define JIT_BLOCKS    (1u << 19)
-#define JIT_HASH      (1u << 19)
-#define JIT_PAGE_HASH (1u << 14)
+#define JIT_CODE_SIZE  (64 * PV_MIB)
+#define JIT_BLOCK_CODE (128 * 1024u) /* more than a block can need */
+#define JIT_RECORDS    (1u << 20)
+#define JIT_LINKS      (1u << 20)
+#define JIT_BLOCKS     (1u << 19)
+#define JIT_HASH       (1u << 19)
+#define JIT_PAGE_HASH  (1u << 14)
 
 struct jit_stats {
     _Atomic uint64_t blocks, instructions, host_bytes; /* translated */
@@ -114,6 +115,7 @@ struct jit {
 
     pthread_mutex_t lock; /* everything below, but for reading the hash chains */
     uint32_t used;        /* bytes of code memory */
+    uint32_t limit;       /* how many may be: all of it, but for tests */
     uint32_t stubs_end;   /* the common code ends here; blocks follow */
     struct jit_record *records;
     struct jit_link *links;

@@ -42,7 +42,8 @@ static unsigned use_of(const struct a64_insn *insn)
     case A64_CSEL:
     case A64_CSINC:
     case A64_CSINV:
-    case A64_CSNEG:
+    case A64_CSNEG: /* with AL and NV the interpreter's handler is called */
+        return (insn->word >> 12 & 15) < 14 ? USE_READ | USE_KEEPS : USE_READ;
     case A64_B_COND: return USE_READ | USE_KEEPS;
     case A64_MOVZ:
     case A64_MOVN: return USE_KEEPS;

@@ -16,9 +16,6 @@
 
 #include <inttypes.h>
 
-/* More than a block can need. */
-#define BLOCK_CODE (128 * 1024u)
-
 /* ---- Handlers ---- */
 
 static uint32_t record_of(struct jit_translator *t)
@@ -258,7 +255,7 @@ static void translate_all(struct jit_translator *t)
 
 static bool has_room(const struct jit *jit)
 {
-    return jit->used + BLOCK_CODE <= JIT_CODE_SIZE &&
+    return jit->used + JIT_BLOCK_CODE <= jit->limit &&
            jit->record_count + JIT_BLOCK_MAX <= JIT_RECORDS &&
            jit->link_count + JIT_COLD_MAX <= JIT_LINKS && jit->block_count < JIT_BLOCKS;
 }
@@ -273,12 +270,13 @@ struct jit_block *jit_translate(struct jit *jit, uint64_t pa, uint32_t mode, con
         .jit = jit,
         .block = block,
         .mode = mode,
-        .code = x64_begin(jit->memory.write + jit->used, jit->memory.exec + jit->used, BLOCK_CODE),
+        .code =
+            x64_begin(jit->memory.write + jit->used, jit->memory.exec + jit->used, JIT_BLOCK_CODE),
     };
     decode(&t, pa, host);
     jit_nzcv_liveness(&t);
     translate_all(&t);
-    if (t.code.overflow) /* cannot be: BLOCK_CODE is enough for any */
+    if (t.code.overflow) /* cannot be: JIT_BLOCK_CODE is enough for any */
         pv_error_log(PV_LOG_JIT, "block at %#" PRIx64 " is too large", pa);
 
     block->count = (uint16_t)t.count;

@@ -111,8 +111,9 @@ def parser():
 
 
 def require_programs():
-    missing = [p for p in ("apt-get", "debugfs", "dpkg-deb", "e2fsck", "mke2fs", "tar") if not shutil.which(
-        p, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")]
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = [p for p in ("apt-get", "debugfs", "dpkg-deb", "e2fsck", "mke2fs", "tar")
+               if not shutil.which(p, path=path)]
     if missing:
         raise BuildError(f"these programs are missing: {', '.join(missing)}; "
                          "`make install-deps` installs them")
