@@ -193,6 +193,17 @@ static void test_pci(void **state)
     assert_false(wires.level[3]);
     assert_int_equal(rd(d.as, MEM64 + 0x1000, 1), 0);
 
+    /* Without bus mastering the ring is not looked at; what was offered is found when it is on. */
+    wr(d.as, fn + 4, 2, 2);
+    offer_echo(&d, 0, "later");
+    wr(d.as, MEM64 + 0x3000, 2, 0);
+    driver_run(&d);
+    assert_false(wires.level[3]);
+    wr(d.as, fn + 4, 2, 6);
+    driver_run(&d);
+    assert_echoed(&d, 0, "later");
+    assert_int_equal(rd(d.as, MEM64 + 0x1000, 1), PV_VIRTIO_ISR_QUEUE);
+
     /* MSI-X */
     unsigned cap = (unsigned)rd(d.as, fn + 0x34, 1);
     while (rd(d.as, fn + cap, 1) != 0x11)
