@@ -387,6 +387,16 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     X(AESMC, jit_aes)                                                                              \
     X(AESIMC, jit_aes)                                                                             \
     X(PMULL_D, jit_pmull)                                                                          \
+    X(SHA1C, jit_sha1_rounds)                                                                      \
+    X(SHA1P, jit_sha1_rounds)                                                                      \
+    X(SHA1M, jit_sha1_rounds)                                                                      \
+    X(SHA1H, jit_sha1h)                                                                            \
+    X(SHA1SU0, jit_sha1su0)                                                                        \
+    X(SHA1SU1, jit_sha1su1)                                                                        \
+    X(SHA256H, jit_sha256_rounds)                                                                  \
+    X(SHA256H2, jit_sha256_rounds)                                                                 \
+    X(SHA256SU0, jit_sha256_schedule)                                                              \
+    X(SHA256SU1, jit_sha256_schedule)                                                              \
     X(CRC32C, jit_crc32c)
 
 #define JIT_VECTOR(X)                                                                              \
