@@ -167,6 +167,10 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     X(ST1X2, jit_v_structures)                                                                     \
     X(ST1X3, jit_v_structures)                                                                     \
     X(ST1X4, jit_v_structures)                                                                     \
+    X(LD2, jit_v_interleaved)                                                                      \
+    X(LD4, jit_v_interleaved)                                                                      \
+    X(ST2, jit_v_interleaved)                                                                      \
+    X(ST4, jit_v_interleaved)                                                                      \
     X(LD_REPLICATE, jit_v_replicate)
 
 #define JIT_VECTOR_COPY(X)                                                                         \
