@@ -171,8 +171,10 @@ int pv_varstore_open(int *out, const char *path, const char *template, uint64_t 
 
     if (fd < 0 && errno == ENOENT) {
         int ret = make_store(path, template, size, err);
-        if (ret < 0)
-            return pv_error_prefix(err, "%s", path);
+        if (ret < 0) {
+            pv_error_prefix(err, "%s", path);
+            return ret;
+        }
         fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     }
     if (fd < 0)
