@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opening images, and the way of a request: submit checks it and queues it; one of the image's
+ * The way of a request: submit checks it and queues it; one of the image's
  * workers carries it out; an event then runs its `done` on the loop. Requests that fail the checks
  * take the same way without a worker, so that a caller sees one order of things.
  */
@@ -13,10 +13,8 @@
 #include "host/loop.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Two keep a disk busy while one of them sits in fdatasync. */
 #define WORKERS 2u
@@ -177,82 +175,6 @@ bool pv_block_can_discard(const struct pv_block *block)
 
 /* ---- Opening ---- */
 
-/* The first row that knows the file opens it. */
-static const struct pv_block_format *const formats[] = {
-    &pv_block_raw,
-};
-
-/* Formats that must not be mistaken for raw: the guest would see, and overwrite, their headers. */
-static const struct {
-    const char *name;
-    unsigned offset, len;
-    const char *magic;
-} foreign[] = {
-    {"qcow2", 0, 4, "QFI\xfb"},
-    {"VMDK", 0, 4, "KDMV"},
-    {"VHDX", 0, 8, "vhdxfile"},
-    {"VHD", 0, 8, "conectix"},
-    {"VDI", 0x40, 4, "\x7f\x10\xda\xbe"},
-    {"compressed (gzip)", 0, 3, "\x1f\x8b\x08"},
-    {"compressed (xz)", 0, 6,
-     "\xfd"
-     "7zXZ"},
-    {"compressed (zstd)", 0, 4, "\x28\xb5\x2f\xfd"},
-};
-
-static int lock_file(int fd, bool read_only, struct pv_error **err)
-{
-    /* Of the open file description: other opens, also in this process, are kept out. */
-    struct flock lock = {.l_type = read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
-        return 0;
-    if (errno == EAGAIN || errno == EACCES)
-        return pv_error_set(err, EBUSY, "it is in use by another VM%s",
-                            read_only ? ", which may write to it" : "");
-    return pv_error_errno(err, errno, "locking it");
-}
-
-static int open_file(const char *path, bool read_only, struct pv_error **err)
-{
-    /* O_NONBLOCK: a FIFO given by mistake must not hang here. */
-    PV_CLEANUP_FD int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return pv_error_errno(err, errno, read_only ? "opening it" : "opening it for writing");
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return pv_error_errno(err, errno, "examining it");
-    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-        return pv_error_set(err, EINVAL, "it is neither a file nor a block device");
-    int ret = lock_file(fd, read_only, err);
-    return ret < 0 ? ret : PV_STEAL_FD(fd);
-}
-
-static int open_image(struct pv_block_image **out, const char *path, bool read_only,
-                      struct pv_error **err)
-{
-    int ret = open_file(path, read_only, err);
-    if (ret < 0)
-        return ret;
-    PV_CLEANUP_FD int fd = ret;
-    uint8_t head[PV_BLOCK_PROBE_SIZE];
-    ssize_t got = pread(fd, head, sizeof(head), 0);
-    if (got < 0)
-        return pv_error_errno(err, errno, "reading it");
-    for (size_t i = 0; i < PV_ARRAY_SIZE(foreign); i++)
-        if (foreign[i].offset + foreign[i].len <= (size_t)got &&
-            !memcmp(head + foreign[i].offset, foreign[i].magic, foreign[i].len))
-            return pv_error_set(err, EINVAL, "it is a %s image, want a raw one", foreign[i].name);
-    for (size_t i = 0; i < PV_ARRAY_SIZE(formats); i++) {
-        if (!formats[i]->probe(head, (size_t)got))
-            continue;
-        ret = formats[i]->open(out, fd, read_only, err);
-        if (!ret)
-            (void)PV_STEAL_FD(fd);
-        return ret;
-    }
-    return pv_error_set(err, EINVAL, "unknown disk format");
-}
-
 int pv_block_open(struct pv_block **out, struct pv_loop *loop, const char *path,
                   const struct pv_block_options *options, struct pv_error **err)
 {
@@ -265,7 +187,8 @@ int pv_block_open(struct pv_block **out, struct pv_loop *loop, const char *path,
     list_init(&block->waiting);
     list_init(&block->completed);
 
-    int ret = open_image(&block->image, path, options && options->read_only, err);
+    int ret =
+        pv_block_image_open(&block->image, path, options && options->read_only, NULL, NULL, err);
     if (!ret)
         ret = pv_event_create(&block->completion, loop, complete, block, err);
     while (!ret && block->worker_count < WORKERS) {
@@ -294,8 +217,7 @@ void pv_block_close(struct pv_block *block)
     for (unsigned i = 0; i < block->worker_count; i++)
         pthread_join(block->workers[i], NULL);
     pv_event_destroy(block->completion);
-    if (block->image)
-        block->image->ops->close(block->image);
+    pv_block_image_close(block->image);
     pthread_cond_destroy(&block->idle);
     pthread_cond_destroy(&block->work);
     pthread_mutex_destroy(&block->lock);

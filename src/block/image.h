@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What a disk format implements. Its functions run on worker threads, several at once. */
+/*
+ * What a disk format implements. Images are filters over other images: a qcow2 image reads its file
+ * as a raw image, and what it does not hold from a backing image of any format.
+ *
+ * Functions run on worker threads, several at once, unless they say otherwise.
+ */
 #ifndef PV_BLOCK_IMAGE_H
 #define PV_BLOCK_IMAGE_H
 
@@ -8,8 +13,16 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+struct pv_block_format;
 struct pv_block_image;
 struct pv_error;
+
+/* What is known about a range without reading it. */
+enum pv_block_extent {
+    PV_EXTENT_DATA,    /* this image has it */
+    PV_EXTENT_ZERO,    /* this image knows it to be zeroes */
+    PV_EXTENT_BACKING, /* comes from the backing image, or is zeroes when there is none */
+};
 
 /* Ranges lie inside the image, and writes come only to images that were opened for writing. */
 struct pv_block_image_ops {
@@ -22,6 +35,10 @@ struct pv_block_image_ops {
     int (*flush)(struct pv_block_image *image);
     int (*discard)(struct pv_block_image *image, uint64_t offset, uint64_t length);
     int (*zero)(struct pv_block_image *image, uint64_t offset, uint64_t length, bool unmap);
+    /* How the range begins, and for how many bytes (1 to length) that holds. */
+    int (*extent)(struct pv_block_image *image, uint64_t offset, uint64_t length,
+                  enum pv_block_extent *what, uint64_t *run);
+    /* No request is under way. Writes back what is cached; errors are logged. */
     void (*close)(struct pv_block_image *image);
 };
 
@@ -31,20 +48,66 @@ struct pv_block_image {
     uint64_t size; /* bytes */
     bool read_only;
     bool can_discard;
+    struct pv_block_image *backing; /* NULL where there is none */
+};
+
+/* A file being opened as an image. */
+struct pv_block_source {
+    int fd;           /* locked, and opened as read_only says */
+    const char *path; /* names inside the image are relative to its folder */
+    bool read_only;
+    bool repair; /* opened to be repaired: damage is no reason to refuse */
+    /* The image that refers to this one, and so on; NULL for the first. Valid while opening. */
+    const struct pv_block_source *parent;
 };
 
 /* Enough of a file's beginning to tell its format. */
 #define PV_BLOCK_PROBE_SIZE 512u
 
-/* Rows of the probe table. */
+/* Rows of the format table. */
 struct pv_block_format {
     const char *name;
     bool (*probe)(const uint8_t *head, size_t len);
-    /* Takes over `fd`, locked and opened as `read_only` says, on success. */
-    int (*open)(struct pv_block_image **out, int fd, bool read_only, struct pv_error **err);
+    /* Takes over source->fd on success. */
+    int (*open)(struct pv_block_image **out, const struct pv_block_source *source,
+                struct pv_error **err);
 };
 
 /* Anything: the bytes of the file are the bytes of the disk. */
 extern const struct pv_block_format pv_block_raw;
+extern const struct pv_block_format pv_block_qcow2;
+
+/*
+ * Opens and locks `path` as an image: of the format named, or what it is probed to be when `format`
+ * is NULL. The parent, or NULL, is what keeps chains from biting their tails.
+ */
+int pv_block_image_open(struct pv_block_image **out, const char *path, bool read_only,
+                        const char *format, const struct pv_block_source *parent,
+                        struct pv_error **err);
+
+/* The file alone, locked. Returns a descriptor or a negative errno. */
+int pv_block_file_open(const char *path, bool read_only, struct pv_error **err);
+
+/* NULL is fine. */
+void pv_block_image_close(struct pv_block_image *image);
+
+/* ---- For formats ---- */
+
+/* Plain bytes instead of iovecs. */
+int pv_block_image_read(struct pv_block_image *image, void *data, size_t length, uint64_t offset);
+int pv_block_image_write(struct pv_block_image *image, const void *data, size_t length,
+                         uint64_t offset);
+/* [from, from + length) of the iovecs. */
+int pv_block_image_readv(struct pv_block_image *image, const struct iovec *iov, unsigned count,
+                         uint64_t from, uint64_t length, uint64_t offset);
+int pv_block_image_writev(struct pv_block_image *image, const struct iovec *iov, unsigned count,
+                          uint64_t from, uint64_t length, uint64_t offset);
+
+/*
+ * Reads through a backing image, which may be NULL or shorter than what refers to it: there it has
+ * zeroes.
+ */
+int pv_block_backing_readv(struct pv_block_image *backing, const struct iovec *iov, unsigned count,
+                           uint64_t from, uint64_t length, uint64_t offset);
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "base/util.h"
 #include "block/image.h"
+#include "block/iov.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +11,6 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-#define IOV_BATCH   64u
 #define ZERO_BUFFER 65536u
 
 struct raw {
@@ -64,8 +64,8 @@ static int transfer(int fd, bool write, const struct iovec *iov, unsigned count,
 {
     int ret = 0;
     while (count && !ret) {
-        struct iovec batch[IOV_BATCH];
-        unsigned n = PV_MIN(count, IOV_BATCH);
+        struct iovec batch[PV_IOV_BATCH];
+        unsigned n = PV_MIN(count, PV_IOV_BATCH);
         uint64_t len = 0;
         for (unsigned i = 0; i < n; i++) {
             batch[i] = iov[i];
@@ -133,6 +133,30 @@ static int raw_zero(struct pv_block_image *image, uint64_t offset, uint64_t leng
     return ret == -EOPNOTSUPP ? write_zeroes(image, offset, length) : ret;
 }
 
+/* Holes are zeroes; where a file system does not know, all is data. */
+static int raw_extent(struct pv_block_image *image, uint64_t offset, uint64_t length,
+                      enum pv_block_extent *what, uint64_t *run)
+{
+    const int fd = raw_fd(image);
+    const off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
+    *what = PV_EXTENT_DATA;
+    *run = length;
+    if (data < 0) {
+        if (errno == ENXIO)
+            *what = PV_EXTENT_ZERO;
+        return 0;
+    }
+    if ((uint64_t)data > offset) {
+        *what = PV_EXTENT_ZERO;
+        *run = PV_MIN(length, (uint64_t)data - offset);
+        return 0;
+    }
+    const off_t hole = lseek(fd, (off_t)offset, SEEK_HOLE);
+    if (hole >= 0 && (uint64_t)hole > offset)
+        *run = PV_MIN(length, (uint64_t)hole - offset);
+    return 0;
+}
+
 static void raw_close(struct pv_block_image *image)
 {
     close(raw_fd(image)); /* and with it the lock */
@@ -146,6 +170,7 @@ static const struct pv_block_image_ops raw_ops = {
     .flush = raw_flush,
     .discard = raw_discard,
     .zero = raw_zero,
+    .extent = raw_extent,
     .close = raw_close,
 };
 
@@ -168,18 +193,23 @@ static int raw_size(int fd, uint64_t *size, struct pv_error **err)
     return 0;
 }
 
-static int raw_open(struct pv_block_image **out, int fd, bool read_only, struct pv_error **err)
+static int raw_open(struct pv_block_image **out, const struct pv_block_source *source,
+                    struct pv_error **err)
 {
     uint64_t size;
-    int ret = raw_size(fd, &size, err);
+    int ret = raw_size(source->fd, &size, err);
     if (ret < 0)
         return ret;
     struct raw *raw = calloc(1, sizeof(*raw));
     if (!raw)
         return pv_error_set(err, ENOMEM, "out of memory");
     raw->base = (struct pv_block_image){
-        .ops = &raw_ops, .size = size, .read_only = read_only, .can_discard = !read_only};
-    raw->fd = fd;
+        .ops = &raw_ops,
+        .size = size,
+        .read_only = source->read_only,
+        .can_discard = !source->read_only,
+    };
+    raw->fd = source->fd;
     *out = &raw->base;
     return 0;
 }

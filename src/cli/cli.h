@@ -26,6 +26,7 @@ struct cli_command {
 
 extern const struct cli_command cli_run;
 extern const struct cli_command cli_image;
+extern const struct cli_command cli_disk;
 extern const struct cli_command cli_engines;
 extern const struct cli_command cli_gpu_info;
 extern const struct cli_command cli_gpu_server;

@@ -31,8 +31,13 @@ enum {
     OPTION_CDROM,
     OPTION_NET,
     OPTION_CONSOLE,
+    OPTION_MSI,
     OPTION_TRANSPORT,
     OPTION_VIRTIO,
+    OPTION_PORT,
+    OPTION_BALLOON,
+    OPTION_VSOCK,
+    OPTION_INPUT,
 };
 
 static const struct option run_options[] = {
@@ -49,8 +54,13 @@ static const struct option run_options[] = {
     {"cdrom", required_argument, NULL, OPTION_CDROM},
     {"net", required_argument, NULL, OPTION_NET},
     {"console", required_argument, NULL, OPTION_CONSOLE},
+    {"msi", required_argument, NULL, OPTION_MSI},
     {"transport", required_argument, NULL, OPTION_TRANSPORT},
     {"virtio", required_argument, NULL, OPTION_VIRTIO},
+    {"port", required_argument, NULL, OPTION_PORT},
+    {"balloon", required_argument, NULL, OPTION_BALLOON},
+    {"vsock", required_argument, NULL, OPTION_VSOCK},
+    {"input", required_argument, NULL, OPTION_INPUT},
     CLI_HELP_OPTION,
     {0},
 };
@@ -70,6 +80,17 @@ static int parse_transport(const char *text, struct pv_config *config, struct pv
         config->transport = PV_TRANSPORT_MMIO;
     else
         return pv_error_set(err, EINVAL, "--transport '%s': use pci or mmio", text);
+    return 0;
+}
+
+static int parse_msi(const char *text, struct pv_config *config, struct pv_error **err)
+{
+    if (!strcmp(text, "its"))
+        config->msi = PV_MSI_ITS;
+    else if (!strcmp(text, "v2m"))
+        config->msi = PV_MSI_V2M;
+    else
+        return pv_error_set(err, EINVAL, "--msi '%s': use its or v2m", text);
     return 0;
 }
 
@@ -107,7 +128,15 @@ static int parse_option(struct request *request, int option, char *value, struct
         break;
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
+    case OPTION_MSI: ret = parse_msi(value, config, err); break;
     case OPTION_VIRTIO: ret = cli_parse_virtio(value, config, err); break;
+    case OPTION_PORT: ret = cli_parse_port(value, config, err); break;
+    case OPTION_BALLOON:
+        config->balloon = true;
+        ret = pv_parse_size(value, "--balloon", 0, MAX_MEMORY, &config->balloon_target, err);
+        break;
+    case OPTION_VSOCK: ret = cli_parse_vsock(value, config, err); break;
+    case OPTION_INPUT: ret = cli_parse_input(value, config, err); break;
     }
     return ret;
 }
@@ -173,12 +202,18 @@ static void on_console(void *opaque, const char *path)
     fprintf(stderr, "pearvisor: console at %s\n", path);
 }
 
+static void on_port(void *opaque, const char *name, const char *path)
+{
+    fprintf(stderr, "pearvisor: port %s at %s\n", name, path);
+}
+
 static int run_vm(const struct pv_config *config, struct pv_error **err)
 {
     struct session session = {0};
     const struct pv_vm_events events = {
         .console_escape = on_escape,
         .console_ready = on_console,
+        .port_ready = on_port,
         .opaque = &session,
     };
     struct pv_signal *term = NULL, *interrupt = NULL;
@@ -253,8 +288,9 @@ const struct cli_command cli_run = {
             "  --kernel FILE       arm64 Linux kernel: Image, Image.gz or EFI zboot\n"
             "  --initrd FILE       initial RAM disk\n"
             "  --append TEXT       kernel command line (behind the image's own)\n"
-            "  --disk FILE[,ro]    a disk image; may be repeated\n"
-            "  --cdrom FILE        a CD or ISO image, read-only; may be repeated\n"
+            "  --disk FILE[,ro][,if=virtio|scsi]\n"
+            "                      a disk image; may be repeated\n"
+            "  --cdrom FILE        an ISO image in a SCSI CD-ROM drive; may be repeated\n"
             "  --net user[,forward=tcp|udp:[ADDRESS:]HOSTPORT:GUESTPORT]...\n"
             "                      NAT to the host's network (default), with ports of the host\n"
             "                      (127.0.0.1 unless ADDRESS says otherwise) that reach the guest\n"
@@ -264,6 +300,17 @@ const struct cli_command cli_run = {
             "                      is the guest's hvc0 instead of its UART, ttyAMA0\n"
             "  --transport pci|mmio\n"
             "                      how virtio devices are attached (default pci)\n"
+            "  --port NAME,unix:PATH|pty\n"
+            "                      a byte stream to /dev/virtio-ports/NAME; may be repeated\n"
+            "  --balloon SIZE      a memory balloon: what the guest frees goes back to the host,\n"
+            "                      and SIZE (may be 0) is asked for from the start\n"
+            "  --vsock cid=N,dir=PATH\n"
+            "                      sockets to the guest, N: a host program connects to\n"
+            "                      PATH/vsock.sock and writes \"CONNECT PORT\"; a guest that\n"
+            "                      connects to CID 2, port P, reaches PATH/vsock.sock_P\n"
+            "  --input keyboard|mouse|tablet[,...]\n"
+            "                      input devices\n"
+            "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
             "  --virtio packed=on|off\n"
             "                      whether virtio devices offer packed rings (default off)\n\n"
             "Ctrl-] q leaves: the guest is asked to power off, and ended when asked again. So do\n"

@@ -4,38 +4,47 @@
 #include "base/error.h"
 #include "base/parse.h"
 #include "base/util.h"
+#include "device/vsock.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
-int cli_parse_disk(char *text, struct pv_config *config, struct pv_error **err)
+static int add_disk(const char *option, const struct pv_config_disk *disk, struct pv_config *config,
+                    struct pv_error **err)
 {
+    if (!*disk->path)
+        return pv_error_set(err, EINVAL, "%s: a file name is needed", option);
     if (config->disk_count == PV_CONFIG_MAX_DISKS)
-        return pv_error_set(err, EINVAL, "--disk '%s': at most %u disks", text,
+        return pv_error_set(err, EINVAL, "%s '%s': at most %u disks", option, disk->path,
                             PV_CONFIG_MAX_DISKS);
-    struct pv_config_disk disk = {.path = text};
-    char *comma = strrchr(text, ',');
-    if (comma) {
-        if (strcmp(comma + 1, "ro") != 0)
-            return pv_error_set(err, EINVAL, "--disk '%s': unknown flag '%s'; the only one is ro",
-                                text, comma + 1);
-        disk.read_only = true;
-        *comma = '\0';
-    }
-    if (!*text)
-        return pv_error_set(err, EINVAL, "--disk: a file name is needed");
-    config->disks[config->disk_count++] = disk;
+    config->disks[config->disk_count++] = *disk;
     return 0;
 }
 
-int cli_parse_cdrom(char *text, struct pv_config *config, struct pv_error **err)
+/* Flags are taken off the end, the last first. */
+int cli_parse_disk(char *text, struct pv_config *config, struct pv_error **err)
 {
-    if (config->disk_count == PV_CONFIG_MAX_DISKS)
-        return pv_error_set(err, EINVAL, "--cdrom '%s': at most %u disks", text,
-                            PV_CONFIG_MAX_DISKS);
-    config->disks[config->disk_count++] = (struct pv_config_disk){.path = text, .read_only = true};
-    return 0;
+    struct pv_config_disk disk = {.path = text};
+    for (char *comma; (comma = strrchr(text, ',')); *comma = '\0') {
+        if (!strcmp(comma + 1, "ro"))
+            disk.read_only = true;
+        else if (!strcmp(comma + 1, "if=scsi"))
+            disk.bus = PV_DISK_SCSI;
+        else if (strcmp(comma + 1, "if=virtio") != 0)
+            return pv_error_set(err, EINVAL,
+                                "--disk '%s': unknown flag '%s'; there are ro, if=virtio and "
+                                "if=scsi",
+                                text, comma + 1);
+    }
+    return add_disk("--disk", &disk, config, err);
+}
+
+int cli_parse_cdrom(const char *text, struct pv_config *config, struct pv_error **err)
+{
+    const struct pv_config_disk disk = {
+        .path = text, .read_only = true, .bus = PV_DISK_SCSI, .cdrom = true};
+    return add_disk("--cdrom", &disk, config, err);
 }
 
 int cli_parse_acpi(const char *text, struct pv_config *config, struct pv_error **err)
@@ -144,5 +153,64 @@ int cli_parse_virtio(const char *text, struct pv_config *config, struct pv_error
     if (!on && strcmp(text, "packed=off") != 0)
         return pv_error_set(err, EINVAL, "--virtio '%s': use packed=on or packed=off", text);
     config->packed_rings = on;
+    return 0;
+}
+
+int cli_parse_port(char *text, struct pv_config *config, struct pv_error **err)
+{
+    struct pv_config_port port = {.name = text};
+    char *comma = strchr(text, ',');
+    if (config->port_count == PV_CONFIG_MAX_PORTS)
+        return pv_error_set(err, EINVAL, "--port '%s': at most %u ports", text,
+                            PV_CONFIG_MAX_PORTS);
+    if (!comma || comma == text ||
+        (strcmp(comma + 1, "pty") != 0 && (strncmp(comma + 1, "unix:", 5) != 0 || !comma[6])))
+        return pv_error_set(err, EINVAL, "--port '%s': use NAME,unix:PATH or NAME,pty", text);
+    *comma = '\0';
+    if (comma[1] == 'u')
+        port.path = comma + 6;
+    config->ports[config->port_count++] = port;
+    return 0;
+}
+
+int cli_parse_vsock(char *text, struct pv_config *config, struct pv_error **err)
+{
+    uint64_t cid = 0;
+    const char *directory = NULL;
+    for (char *rest = text, *part; (part = strsep(&rest, ","));) {
+        if (!strncmp(part, "cid=", 4)) {
+            int ret = pv_parse_u64(part + 4, "--vsock cid", PV_VSOCK_MIN_CID, PV_VSOCK_MAX_CID,
+                                   &cid, err);
+            if (ret < 0)
+                return ret;
+        } else if (!strncmp(part, "dir=", 4) && part[4]) {
+            directory = part + 4;
+        } else {
+            return pv_error_set(err, EINVAL, "--vsock: unknown option '%s'; use cid=N,dir=PATH",
+                                part);
+        }
+    }
+    if (!cid || !directory)
+        return pv_error_set(err, EINVAL, "--vsock: both are needed: cid=N,dir=PATH");
+    config->vsock_cid = (uint32_t)cid;
+    config->vsock_directory = directory;
+    return 0;
+}
+
+int cli_parse_input(char *text, struct pv_config *config, struct pv_error **err)
+{
+    static const char *const names[] = {
+        [PV_INPUT_KEYBOARD] = "keyboard", [PV_INPUT_MOUSE] = "mouse", [PV_INPUT_TABLET] = "tablet"};
+    for (char *part; (part = strsep(&text, ","));) {
+        size_t kind = 0;
+        while (kind < PV_ARRAY_SIZE(names) && strcmp(part, names[kind]) != 0)
+            kind++;
+        if (kind == PV_ARRAY_SIZE(names))
+            return pv_error_set(err, EINVAL, "--input '%s': use keyboard, mouse or tablet", part);
+        if (config->input_count == PV_CONFIG_MAX_INPUTS)
+            return pv_error_set(err, EINVAL, "--input '%s': at most %u devices", part,
+                                PV_CONFIG_MAX_INPUTS);
+        config->inputs[config->input_count++] = (enum pv_input_kind)kind;
+    }
     return 0;
 }

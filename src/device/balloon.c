@@ -319,21 +319,16 @@ int pv_balloon_create(struct pv_virtio_device **out, struct pv_loop *loop,
                       struct pv_address_space *as, uint64_t target,
                       const struct pv_balloon_events *events, struct pv_error **err)
 {
-    struct balloon *balloon = calloc(1, sizeof(*balloon));
-    if (!balloon)
-        return pv_error_set(err, ENOMEM, "balloon: out of memory");
     const uint64_t features = UINT64_C(1) << F_STATS | UINT64_C(1) << F_DEFLATE_ON_OOM |
                               UINT64_C(1) << F_HINTS | UINT64_C(1) << F_POISON |
                               UINT64_C(1) << F_REPORTING;
-    int ret = pv_virtio_device_init(&balloon->base, &balloon_ops, loop, as, features, QUEUE_COUNT,
-                                    QUEUE_SIZE, err);
-    if (ret < 0) {
-        free(balloon);
+    int ret = pv_virtio_device_create(out, sizeof(struct balloon), &balloon_ops, loop, as, features,
+                                      QUEUE_COUNT, QUEUE_SIZE, err);
+    if (ret < 0)
         return ret;
-    }
+    struct balloon *balloon = (struct balloon *)*out;
     if (events)
         balloon->events = *events;
     pv_balloon_set_target(&balloon->base, target);
-    *out = &balloon->base;
     return 0;
 }

@@ -339,9 +339,6 @@ int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
 {
     unsigned queues = options && options->queues ? options->queues : 1;
     const char *serial = options ? options->serial : NULL;
-    struct blk *blk = calloc(1, sizeof(*blk));
-    if (!blk)
-        return pv_error_set(err, ENOMEM, "blk: out of memory");
     uint64_t features = UINT64_C(1) << F_SEG_MAX | UINT64_C(1) << F_BLK_SIZE |
                         UINT64_C(1) << F_FLUSH | UINT64_C(1) << F_TOPOLOGY;
     if (queues > 1)
@@ -352,12 +349,11 @@ int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
         features |= UINT64_C(1) << F_WRITE_ZEROES;
     if (pv_block_can_discard(block))
         features |= UINT64_C(1) << F_DISCARD;
-    int ret =
-        pv_virtio_device_init(&blk->base, &blk_ops, loop, as, features, queues, QUEUE_SIZE, err);
-    if (ret < 0) {
-        free(blk);
+    int ret = pv_virtio_device_create(out, sizeof(struct blk), &blk_ops, loop, as, features, queues,
+                                      QUEUE_SIZE, err);
+    if (ret < 0)
         return ret;
-    }
+    struct blk *blk = (struct blk *)*out;
     if (pv_block_size(block) % SECTOR)
         pv_warn(PV_LOG_BLK,
                 "the image's last %u bytes are not a whole sector: the guest does not see them",
@@ -379,6 +375,5 @@ int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
     };
     if (serial)
         memcpy(blk->serial, serial, strnlen(serial, sizeof(blk->serial)));
-    *out = &blk->base;
     return 0;
 }

@@ -250,9 +250,7 @@ int pv_net_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
                   struct pv_netdev *netdev, const uint8_t mac[6], unsigned pairs,
                   struct pv_error **err)
 {
-    struct pv_net *net = calloc(1, sizeof(*net) + pairs * sizeof(net->receivers[0]));
-    if (!net)
-        return pv_error_set(err, ENOMEM, "net: out of memory");
+    const size_t size = sizeof(struct pv_net) + pairs * sizeof(((struct pv_net *)0)->receivers[0]);
     uint64_t features = UINT64_C(1) << PV_NET_F_MAC | UINT64_C(1) << PV_NET_F_MRG_RXBUF |
                         UINT64_C(1) << PV_NET_F_STATUS | UINT64_C(1) << PV_NET_F_CTRL_VQ |
                         UINT64_C(1) << PV_NET_F_CTRL_RX | UINT64_C(1) << PV_NET_F_CTRL_RX_EXTRA |
@@ -260,17 +258,15 @@ int pv_net_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
                         UINT64_C(1) << PV_NET_F_CTRL_MAC_ADDR;
     if (pairs > 1)
         features |= UINT64_C(1) << PV_NET_F_MQ;
-    int ret = pv_virtio_device_init(&net->base, &net_ops, loop, as, features, 2 * pairs + 1,
-                                    QUEUE_SIZE, err);
-    if (ret < 0) {
-        free(net);
+    int ret = pv_virtio_device_create(out, size, &net_ops, loop, as, features, 2 * pairs + 1,
+                                      QUEUE_SIZE, err);
+    if (ret < 0)
         return ret;
-    }
+    struct pv_net *net = (struct pv_net *)*out;
     memcpy(net->mac, mac, sizeof(net->mac));
     net->config.max_pairs = (uint16_t)pairs;
     pv_net_control_reset(net);
     net->netdev = netdev;
     netdev->client = (struct pv_netdev_client){.receive = receive, .opaque = net};
-    *out = &net->base;
     return 0;
 }

@@ -55,14 +55,5 @@ static const struct pv_virtio_device_ops rng_ops = {
 int pv_rng_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv_address_space *as,
                   struct pv_error **err)
 {
-    struct pv_virtio_device *dev = calloc(1, sizeof(*dev));
-    if (!dev)
-        return pv_error_set(err, ENOMEM, "rng: out of memory");
-    int ret = pv_virtio_device_init(dev, &rng_ops, loop, as, 0, 1, QUEUE_SIZE, err);
-    if (ret < 0) {
-        free(dev);
-        return ret;
-    }
-    *out = dev;
-    return 0;
+    return pv_virtio_device_create(out, sizeof(**out), &rng_ops, loop, as, 0, 1, QUEUE_SIZE, err);
 }

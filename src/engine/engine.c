@@ -53,6 +53,9 @@ struct pv_engine_private {
 };
 
 static const struct pv_engine_ops *const engines[] = {
+#ifdef __x86_64__
+    &pv_engine_jit,
+#endif
     &pv_engine_interp,
     &pv_engine_fake,
     NULL,

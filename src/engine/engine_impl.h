@@ -84,5 +84,6 @@ void pv_vcpu_attention(struct pv_vcpu *vcpu, uint32_t bits);
 
 extern const struct pv_engine_ops pv_engine_fake;
 extern const struct pv_engine_ops pv_engine_interp;
+extern const struct pv_engine_ops pv_engine_jit; /* x86-64 hosts only */
 
 #endif

@@ -25,6 +25,17 @@ int pv_gpu_memory_create(struct pv_gpu_memory **out, uint64_t size, uint32_t map
     return 0;
 }
 
+void pv_gpu_memory_wrap(struct pv_gpu_memory *memory, void *data, uint64_t size, uint32_t map_info,
+                        void (*release)(struct pv_gpu_memory *memory))
+{
+    memory->mapping = PV_MAPPING_INIT;
+    memory->mapping.data = data;
+    memory->mapping.size = size;
+    memory->map_info = map_info;
+    memory->release = release;
+    atomic_init(&memory->refs, 1);
+}
+
 struct pv_gpu_memory *pv_gpu_memory_ref(struct pv_gpu_memory *memory)
 {
     atomic_fetch_add_explicit(&memory->refs, 1, memory_order_relaxed);
@@ -35,8 +46,30 @@ void pv_gpu_memory_unref(struct pv_gpu_memory *memory)
 {
     if (!memory || atomic_fetch_sub_explicit(&memory->refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (memory->account)
+        atomic_fetch_sub(&memory->account->used, memory->mapping.size);
+    if (memory->release) {
+        memory->release(memory);
+        return;
+    }
     pv_mapping_destroy(&memory->mapping);
     free(memory);
+}
+
+int pv_gpu_memory_charge(struct pv_gpu_memory *memory, struct pv_gpu_account *account,
+                         struct pv_error **err)
+{
+    uint64_t size = memory->mapping.size;
+    if (!account)
+        return 0;
+    uint64_t used = atomic_fetch_add(&account->used, size) + size;
+    if (account->max && (used > account->max || used < size)) {
+        atomic_fetch_sub(&account->used, size);
+        return pv_error_set(err, ENOMEM, "%llu bytes are too much: at most %llu in all",
+                            (unsigned long long)size, (unsigned long long)account->max);
+    }
+    memory->account = account;
+    return 0;
 }
 
 void pv_gpu_memory_describe(const struct pv_gpu_memory *memory, struct pv_renderer_mapping *out)

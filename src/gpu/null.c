@@ -14,6 +14,7 @@
 struct null_renderer {
     struct pv_renderer base;
     struct pv_renderer_config config;
+    struct pv_gpu_account account;
     struct pv_gpu_table contexts;
     struct pv_gpu_table resources; /* owner: struct pv_gpu_memory */
 };
@@ -26,6 +27,7 @@ static int null_create(struct pv_renderer **out, const struct pv_renderer_config
         return pv_error_set(err, ENOMEM, "out of memory");
     null->base.ops = &pv_renderer_null;
     null->config = *config;
+    null->account.max = config->host_memory_max;
     null->contexts = PV_GPU_TABLE_INIT(1024);
     null->resources = PV_GPU_TABLE_INIT(1 << 20);
     *out = &null->base;
@@ -80,13 +82,16 @@ static int null_blob_create(struct pv_renderer *renderer, uint32_t context, uint
     int ret = pv_gpu_memory_create(&memory, size, PV_BLOB_CACHED, err);
     if (ret < 0)
         return ret;
-    ret =
-        pv_gpu_table_add(&null->resources, &(struct pv_gpu_entry){.id = resource, .owner = memory});
-    if (ret < 0) {
-        pv_gpu_memory_unref(memory);
-        return pv_error_errno(err, -ret, "resource %u", resource);
+    ret = pv_gpu_memory_charge(memory, &null->account, err);
+    if (ret == 0) {
+        ret = pv_gpu_table_add(&null->resources,
+                               &(struct pv_gpu_entry){.id = resource, .owner = memory});
+        if (ret < 0)
+            pv_error_errno(err, -ret, "resource %u", resource);
     }
-    return 0;
+    if (ret < 0)
+        pv_gpu_memory_unref(memory);
+    return ret;
 }
 
 static int null_blob_map(struct pv_renderer *renderer, uint32_t resource,

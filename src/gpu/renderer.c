@@ -12,6 +12,9 @@ static const struct pv_renderer_ops *const renderers[] = {
 #ifdef PV_HAVE_VENUS
     &pv_renderer_venus,
 #endif
+#ifdef PV_HAVE_VIRGL
+    &pv_renderer_virgl,
+#endif
     &pv_renderer_null,
 };
 
@@ -19,15 +22,26 @@ static const char *const names[] = {
 #ifdef PV_HAVE_VENUS
     "venus",
 #endif
+#ifdef PV_HAVE_VIRGL
+    "virgl",
+#endif
     "null",
     NULL,
 };
 
 #ifdef PV_HAVE_VENUS
-#define NAMES "venus, null"
+#define VENUS_NAME "venus, "
+#define WITHOUT    ""
 #else
-#define NAMES "null (this build has no Vulkan headers, so no venus)"
+#define VENUS_NAME ""
+#define WITHOUT    " (this build has no Vulkan headers, so no venus)"
 #endif
+#ifdef PV_HAVE_VIRGL
+#define VIRGL_NAME "virgl, "
+#else
+#define VIRGL_NAME ""
+#endif
+#define NAMES VENUS_NAME VIRGL_NAME "null" WITHOUT
 
 const char *const *pv_renderer_names(void)
 {
@@ -99,6 +113,30 @@ void pv_renderer_detach(struct pv_renderer *renderer, uint32_t context, uint32_t
 void pv_renderer_resource_destroy(struct pv_renderer *renderer, uint32_t resource)
 {
     renderer->ops->resource_destroy(renderer, resource);
+}
+
+int pv_renderer_texture_create(struct pv_renderer *renderer, uint32_t resource,
+                               const struct pv_renderer_texture *texture, struct pv_error **err)
+{
+    if (!renderer->ops->texture_create)
+        return pv_error_set(err, ENOTSUP, "the %s renderer has no textures", renderer->ops->name);
+    if (!resource)
+        return pv_error_set(err, EINVAL, "resource 0");
+    return renderer->ops->texture_create(renderer, resource, texture, err);
+}
+
+int pv_renderer_texture_back(struct pv_renderer *renderer, uint32_t resource,
+                             const struct iovec *iov, unsigned count)
+{
+    return renderer->ops->texture_back ? renderer->ops->texture_back(renderer, resource, iov, count)
+                                       : -ENOTSUP;
+}
+
+int pv_renderer_transfer(struct pv_renderer *renderer, uint32_t context, uint32_t resource,
+                         const struct pv_renderer_transfer *transfer)
+{
+    return renderer->ops->transfer ? renderer->ops->transfer(renderer, context, resource, transfer)
+                                   : -ENOTSUP;
 }
 
 int pv_renderer_submit(struct pv_renderer *renderer, uint32_t context, const void *commands,

@@ -14,10 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct iovec;
 struct pv_error;
 struct pv_renderer;
 
-#define PV_CAPSET_VENUS 4u /* virtio-gpu's number */
+/* virtio-gpu's numbers */
+#define PV_CAPSET_VIRGL  1u
+#define PV_CAPSET_VIRGL2 2u
+#define PV_CAPSET_VENUS  4u
 
 /* virtio-gpu 5.7.6.8: blob flags */
 #define PV_BLOB_MAPPABLE     1u
@@ -34,8 +38,9 @@ struct pv_renderer;
 struct pv_renderer_config {
     /* The Vulkan loader to open, NULL for the system's. */
     const char *vulkan_library;
-    /* Memory of one context: blobs and device memory together, in bytes. 0: no limit. */
-    uint64_t context_memory_max;
+    /* Device memory of one context, and host memory of all of them that guests can map (blobs and
+     * host-visible device memory), in bytes. 0: no limit. */
+    uint64_t context_memory_max, host_memory_max;
     /* Blobs must be shareable as a descriptor (vtest), so memory without one is not host-visible.
      */
     bool need_fd;
@@ -84,6 +89,30 @@ int pv_renderer_attach(struct pv_renderer *renderer, uint32_t context, uint32_t 
 void pv_renderer_detach(struct pv_renderer *renderer, uint32_t context, uint32_t resource);
 /* Drops the caller's hold; memory that a context still uses stays until it is done. */
 void pv_renderer_resource_destroy(struct pv_renderer *renderer, uint32_t resource);
+
+/*
+ * Textures, for renderers of OpenGL (others: -ENOTSUP): resources that the renderer keeps, and
+ * copies to and from guest memory when told. Fields are virtio-gpu's RESOURCE_CREATE_3D (5.7.6.8).
+ */
+struct pv_renderer_texture {
+    uint32_t target, format, bind, width, height, depth, array_size, last_level, samples, flags;
+};
+
+struct pv_renderer_transfer {
+    bool to_host; /* else from it */
+    uint32_t level, stride, layer_stride;
+    uint32_t x, y, z, width, height, depth;
+    uint64_t offset; /* in the backing */
+};
+
+int pv_renderer_texture_create(struct pv_renderer *renderer, uint32_t resource,
+                               const struct pv_renderer_texture *texture, struct pv_error **err);
+/* The guest memory behind a texture, until it is told anew; count 0 takes it away. */
+int pv_renderer_texture_back(struct pv_renderer *renderer, uint32_t resource,
+                             const struct iovec *iov, unsigned count);
+/* -EINVAL for a box outside the texture or beyond its backing. */
+int pv_renderer_transfer(struct pv_renderer *renderer, uint32_t context, uint32_t resource,
+                         const struct pv_renderer_transfer *transfer);
 
 /* Queues a copy of the commands (a multiple of 4 bytes). -EIO when the context is lost. */
 int pv_renderer_submit(struct pv_renderer *renderer, uint32_t context, const void *commands,

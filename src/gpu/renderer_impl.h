@@ -22,6 +22,13 @@ struct pv_renderer_ops {
     int (*attach)(struct pv_renderer *renderer, uint32_t context, uint32_t resource);
     void (*detach)(struct pv_renderer *renderer, uint32_t context, uint32_t resource);
     void (*resource_destroy)(struct pv_renderer *renderer, uint32_t resource);
+    /* NULL: no textures */
+    int (*texture_create)(struct pv_renderer *renderer, uint32_t resource,
+                          const struct pv_renderer_texture *texture, struct pv_error **err);
+    int (*texture_back)(struct pv_renderer *renderer, uint32_t resource, const struct iovec *iov,
+                        unsigned count);
+    int (*transfer)(struct pv_renderer *renderer, uint32_t context, uint32_t resource,
+                    const struct pv_renderer_transfer *transfer);
     int (*submit)(struct pv_renderer *renderer, uint32_t context, const void *commands, size_t size,
                   struct pv_error **err);
     int (*fence)(struct pv_renderer *renderer, uint32_t context, uint32_t timeline, uint64_t fence,
@@ -35,5 +42,6 @@ struct pv_renderer {
 
 extern const struct pv_renderer_ops pv_renderer_null;
 extern const struct pv_renderer_ops pv_renderer_venus;
+extern const struct pv_renderer_ops pv_renderer_virgl;
 
 #endif

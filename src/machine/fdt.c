@@ -17,7 +17,7 @@
 
 enum {
     PHANDLE_GIC = 1,
-    PHANDLE_V2M,
+    PHANDLE_MSI,
     PHANDLE_CLOCK,
     PHANDLE_GPIO,
 };
@@ -148,7 +148,7 @@ static void write_timer(struct writer *w)
     end(w);
 }
 
-static void write_gic(struct writer *w)
+static void write_gic(struct writer *w, const struct pv_fdt_config *config)
 {
     begin(w, "intc@8000000");
     text(w, "compatible", "arm,gic-v3");
@@ -161,11 +161,18 @@ static void write_gic(struct writer *w)
     cells(w, "reg", WIDE(PV_MAP_GICD), WIDE(PV_MAP_GICD_SIZE), WIDE(PV_MAP_GICR),
           WIDE(PV_MAP_GICR_SIZE));
     cells(w, "phandle", PHANDLE_GIC);
-    begin(w, "v2m@8020000");
-    text(w, "compatible", "arm,gic-v2m-frame");
+    if (config->its) {
+        begin(w, "its@8080000");
+        text(w, "compatible", "arm,gic-v3-its");
+        cells(w, "#msi-cells", 1);
+        cells(w, "reg", WIDE(PV_MAP_ITS), WIDE(PV_MAP_ITS_SIZE));
+    } else {
+        begin(w, "v2m@8020000");
+        text(w, "compatible", "arm,gic-v2m-frame");
+        cells(w, "reg", WIDE(PV_MAP_V2M), WIDE(PV_MAP_V2M_SIZE));
+    }
     flag(w, "msi-controller");
-    cells(w, "reg", WIDE(PV_MAP_V2M), WIDE(PV_MAP_V2M_SIZE));
-    cells(w, "phandle", PHANDLE_V2M);
+    cells(w, "phandle", PHANDLE_MSI);
     end(w);
     end(w);
 }
@@ -273,7 +280,7 @@ static void write_pcie(struct writer *w)
     cells(w, "linux,pci-domain", 0);
     cells(w, "bus-range", 0, (uint32_t)(PV_MAP_ECAM_SIZE / PV_MIB) - 1);
     flag(w, "dma-coherent");
-    cells(w, "msi-map", 0, PHANDLE_V2M, 0, 0x10000);
+    cells(w, "msi-map", 0, PHANDLE_MSI, 0, 0x10000);
     cells(w, "reg", WIDE(PV_MAP_ECAM), WIDE(PV_MAP_ECAM_SIZE));
     cells(w, "ranges", io, WIDE(0), WIDE(PV_MAP_PCI_IO), WIDE(PV_MAP_PCI_IO_SIZE), mem32,
           WIDE(PV_MAP_PCI_MEM32), WIDE(PV_MAP_PCI_MEM32), WIDE(PV_MAP_PCI_MEM32_SIZE), mem64,
@@ -323,7 +330,7 @@ int pv_fdt_build(void *buf, size_t size, const struct pv_fdt_config *config, str
     write_cpus(&w, config);
     write_psci(&w);
     write_timer(&w);
-    write_gic(&w);
+    write_gic(&w, config);
     write_primecells(&w);
     if (config->firmware)
         write_firmware(&w);

@@ -18,6 +18,9 @@
  * An SPI is offered to exactly one vCPU, target[]: the one its IROUTER names, or for 1-of-N routing
  * the first that takes part. The choice changes when participants come and go, not per interrupt.
  *
+ * LPIs have no active state, no level and no group of their own; gicv3_lpi.c keeps which are
+ * pending and, for each vCPU, the best of them, which gic_update() only compares.
+ *
  * One mutex guards everything. set_line runs under it: the engine's side only sets a flag and
  * wakes a thread.
  */
@@ -119,6 +122,9 @@ void gic_update(struct pv_gic *gic, unsigned vcpu)
             }
             consider(&best, bank, word * 32, mine);
         }
+        if (cpu->lpi.enabled && (gic->ctlr & GICD_CTLR_GRP1) && cpu->group_enable[1] &&
+            cpu->lpi.best.priority < best.priority)
+            best = cpu->lpi.best;
     }
     cpu->best = best;
     gic_cpu_drive(gic, vcpu);
@@ -206,6 +212,7 @@ static void reset_locked(struct pv_gic *gic)
         cpu->ctlr = 0;
         gic_cpu_reset(cpu);
     }
+    gic_lpi_reset(gic);
     memset(gic->router, 0, sizeof(gic->router));
     for (uint32_t intid = PV_INTID_SPI; intid < PV_INTID_END; intid++)
         gic_route(gic, intid);
@@ -241,6 +248,13 @@ int pv_gic_create(struct pv_gic **out, const struct pv_gic_config *config, struc
         gic->cpu[i].mpidr = config->mpidr[i];
     gic->config.mpidr = NULL;
     pthread_mutex_init(&gic->lock, NULL);
+    if (config->lpis)
+        ret = gic_lpi_init(gic, err);
+    if (ret < 0) {
+        gic->config.as = NULL;
+        pv_gic_destroy(gic);
+        return ret;
+    }
     reset_locked(gic);
     if (config->as) {
         ret =
@@ -269,6 +283,7 @@ void pv_gic_destroy(struct pv_gic *gic)
         pv_as_remove(gic->config.as, PV_MAP_GICR);
         pv_as_remove(gic->config.as, PV_MAP_GICD);
     }
+    gic_lpi_finish(gic);
     pthread_mutex_destroy(&gic->lock);
     free(gic);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The interrupt controller: GICv3 (IHI 0069) with a distributor, a redistributor and a CPU
- * interface for each vCPU, one security state (GICD_CTLR.DS = 1), affinity routing always on, no
- * LPIs. Group 1 is delivered as IRQ, group 0 as FIQ.
+ * interface for each vCPU, one security state (GICD_CTLR.DS = 1), affinity routing always on, LPIs
+ * where the config says so. Group 1 is delivered as IRQ, group 0 as FIQ.
  */
 #ifndef PV_MACHINE_GICV3_H
 #define PV_MACHINE_GICV3_H
@@ -22,6 +22,7 @@ struct pv_gic_config {
     struct pv_address_space *as; /* NULL: no MMIO regions (tests) */
     unsigned vcpus;
     const uint64_t *mpidr; /* copied */
+    bool lpis;             /* needs an address space: their tables are in guest memory */
     /*
      * Drives a vCPU's interrupt inputs. Called with the GIC's lock held, and only when a level
      * changes; must not call back.
@@ -47,6 +48,17 @@ void pv_gic_set_ppi(struct pv_gic *gic, unsigned vcpu, unsigned intid, bool leve
 /* One edge on an SPI, as a message makes it: whatever the configured trigger, it becomes pending.
  */
 void pv_gic_pulse_spi(struct pv_gic *gic, unsigned intid);
+
+/*
+ * LPIs, as an ITS drives them: INTIDs PV_INTID_LPI to PV_INTID_LPI_END - 1 on existing vCPUs. An
+ * LPI that a redistributor has not enabled is dropped. Invalidating reads the configuration of one
+ * LPI or of all again from the table that `vcpu` has.
+ */
+void pv_gic_lpi_set(struct pv_gic *gic, unsigned vcpu, uint32_t intid, bool pending);
+void pv_gic_lpi_move(struct pv_gic *gic, unsigned from, unsigned to, uint32_t intid);
+void pv_gic_lpi_move_all(struct pv_gic *gic, unsigned from, unsigned to);
+void pv_gic_lpi_invalidate(struct pv_gic *gic, unsigned vcpu, uint32_t intid);
+void pv_gic_lpi_invalidate_all(struct pv_gic *gic, unsigned vcpu);
 
 /* ICC_* registers by their encoding (PV_SYSREG); false when it is not one. */
 bool pv_gic_sysreg_read(struct pv_gic *gic, unsigned vcpu, uint32_t sysreg, uint64_t *value);

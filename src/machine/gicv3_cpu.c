@@ -5,8 +5,9 @@
  * Acknowledging an interrupt makes it active and raises the running priority: a bit for its group
  * priority is set in the active priorities register of its group (ICC_APxR0, a bit for each of the
  * 32 levels). Writing EOIR drops the highest of those bits and, with EOImode 0, deactivates; with
- * EOImode 1 DIR does that separately. A pending interrupt interrupts when its priority is higher
- * than the mask (PMR) and its group priority higher than the running one (4.8.2).
+ * EOImode 1 DIR does that separately. LPIs are never active: acknowledging ends their being
+ * pending, and EOIR only drops the priority. A pending interrupt interrupts when its priority is
+ * higher than the mask (PMR) and its group priority higher than the running one (4.8.2).
  */
 #include "machine/gicv3_impl.h"
 
@@ -105,11 +106,14 @@ static uint32_t acknowledge(struct pv_gic *gic, unsigned vcpu, bool group1)
     if (!can_signal(cpu) || cpu->best.group1 != group1)
         return PV_GIC_SPURIOUS;
 
-    struct gic_bank *bank = gic_bank_of(gic, vcpu, intid);
-    uint32_t mask = 1u << (intid % 32);
     uint8_t level = group_priority(cpu, cpu->best.priority, group1);
-    bank->latch &= ~mask;
-    bank->active |= mask;
+    if (intid >= PV_INTID_LPI) {
+        gic_lpi_taken(gic, vcpu, intid);
+    } else {
+        struct gic_bank *bank = gic_bank_of(gic, vcpu, intid);
+        bank->latch &= ~(1u << (intid % 32));
+        bank->active |= 1u << (intid % 32);
+    }
     cpu->apr[group1] |= 1u << (level >> (8 - GIC_PRIO_BITS));
     gic_update(gic, vcpu);
     return intid;
@@ -127,13 +131,15 @@ static void end_of_interrupt(struct pv_gic *gic, unsigned vcpu, uint32_t intid, 
     struct gic_cpu *cpu = &gic->cpu[vcpu];
     uint32_t active = cpu->apr[0] | cpu->apr[1];
 
-    if (intid >= PV_INTID_END || !active)
+    bool lpi = gic->lpi_config && intid >= PV_INTID_LPI && intid < PV_INTID_LPI_END;
+
+    if ((intid >= PV_INTID_END && !lpi) || !active)
         return;
     /* An end for the group that is not the one running is unpredictable: we do nothing. */
     if (!(cpu->apr[group1] & (active & -active)))
         return;
     cpu->apr[group1] &= cpu->apr[group1] - 1;
-    if (!cpu->eoi_mode)
+    if (!cpu->eoi_mode && !lpi)
         deactivate(gic, vcpu, intid);
     gic_update(gic, vcpu);
 }

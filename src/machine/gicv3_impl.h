@@ -42,11 +42,21 @@ struct gic_best {
     bool group1;
 };
 
+/* A redistributor's LPIs; gicv3_lpi.c. `pending` is NULL while the GIC has none. */
+struct gic_lpis {
+    bool enabled; /* GICR_CTLR.EnableLPIs */
+    uint64_t propbaser, pendbaser;
+    uint64_t *pending;                     /* a bit an LPI */
+    uint64_t occupied[PV_LPIS / 4096 + 1]; /* a bit for each word of `pending` that is not 0 */
+    struct gic_best best;                  /* of those pending and enabled */
+};
+
 struct gic_cpu {
     uint64_t mpidr;
     struct gic_bank bank; /* SGIs and PPIs */
     bool asleep;          /* GICR_WAKER.ProcessorSleep: nothing is forwarded */
     uint32_t ctlr;
+    struct gic_lpis lpi;
 
     /* The CPU interface. */
     uint8_t pmr;
@@ -71,6 +81,8 @@ struct pv_gic {
      * the affinity names no vCPU.
      */
     int16_t target[PV_GIC_SPIS];
+    /* What the redistributors know of the configuration table, a byte an LPI; NULL without LPIs. */
+    uint8_t *lpi_config;
     struct gic_cpu cpu[PV_MAX_VCPUS];
 };
 
@@ -98,6 +110,15 @@ void gic_route(struct pv_gic *gic, uint32_t intid);
 void gic_participants_changed(struct pv_gic *gic, unsigned vcpu);
 
 void gic_cpu_reset(struct gic_cpu *cpu);
+
+/* gicv3_lpi.c */
+int gic_lpi_init(struct pv_gic *gic, struct pv_error **err);
+void gic_lpi_finish(struct pv_gic *gic);
+void gic_lpi_reset(struct pv_gic *gic);
+/* An LPI was acknowledged; gic->lock held, the caller updates. */
+void gic_lpi_taken(struct pv_gic *gic, unsigned vcpu, uint32_t intid);
+/* GICR_CTLR.EnableLPIs was written. Reads guest memory: without gic->lock. */
+void gic_lpi_enable(struct pv_gic *gic, unsigned vcpu, bool enable);
 
 /* Drives the lines by the best interrupt and the state of the interface. */
 void gic_cpu_drive(struct pv_gic *gic, unsigned vcpu);

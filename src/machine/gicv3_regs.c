@@ -32,6 +32,7 @@ enum {
     GICD_TYPER = 0x4,
     GICD_IIDR = 0x8,
     GICD_SETSPI_NSR = 0x40,
+    GICD_CLRSPI_NSR = 0x48,
     GICD_IROUTER = 0x6100, /* of INTID 32 */
     GICD_IROUTER_END = GICD_IROUTER + PV_GIC_SPIS * 8,
     GIC_IDREGS = 0xffd0,
@@ -40,15 +41,26 @@ enum {
     GICR_IIDR = 0x4,
     GICR_TYPER = 0x8,
     GICR_WAKER = 0x14,
+    GICR_PROPBASER = 0x70,
+    GICR_PENDBASER = 0x78,
     GICR_SGI_FRAME = 0x10000,
 };
 
-/* IDbits 9 (10-bit INTIDs), A3V, RSS, and 32 * (ITLinesNumber + 1) interrupts. */
-#define GICD_TYPER_VALUE (1u << 26 | 1u << 24 | 9u << 19 | (GIC_WORDS - 1))
+/* A3V, RSS, MBIS, and 32 * (ITLinesNumber + 1) interrupts; IDbits: 10-bit INTIDs, 16 with LPIs. */
+#define GICD_TYPER_FIXED (1u << 26 | 1u << 24 | 1u << 16 | (GIC_WORDS - 1))
+#define GICD_TYPER_LPIS  (1u << 17)
+#define GICD_TYPER_ID(n) (((n)-1u) << 19)
 
 #define IROUTER_WRITABLE UINT64_C(0xff80ffffff)
 
+#define GICR_CTLR_ENABLE_LPIS 1u
+#define GICR_CTLR_CES         (1u << 1)  /* EnableLPIs can be cleared */
 #define GICR_CTLR_WRITABLE    (3u << 24) /* DPG0, DPG1NS */
+#define GICR_TYPER_PLPIS      1u
+/* Caches, shareability, address and ID bits; PENDBASER's PTZ is write-only. */
+#define PROPBASER_WRITABLE    UINT64_C(0x070fffffffffff9f)
+#define PENDBASER_WRITABLE    UINT64_C(0x470fffffffff0f80)
+#define PENDBASER_PTZ         (UINT64_C(1) << 62)
 #define GICR_WAKER_SLEEP      (1u << 1)
 #define GICR_WAKER_CHILDREN   (1u << 2)
 #define GICR_TYPER_LAST       (1u << 4)
@@ -170,7 +182,9 @@ static uint32_t dist_read32(struct pv_gic *gic, uint32_t offset)
     }
     switch (offset) {
     case GICD_CTLR: return gic->ctlr | GICD_CTLR_ARE | GICD_CTLR_DS;
-    case GICD_TYPER: return GICD_TYPER_VALUE;
+    case GICD_TYPER:
+        return GICD_TYPER_FIXED |
+               (gic->lpi_config ? GICD_TYPER_LPIS | GICD_TYPER_ID(16) : GICD_TYPER_ID(10));
     case GICD_IIDR: return GIC_IIDR;
     default: break;
     }
@@ -205,6 +219,20 @@ static void dist_write32(struct pv_gic *gic, uint32_t offset, uint32_t value)
     }
 }
 
+/* GICD_SETSPI_NSR and CLRSPI_NSR: a message by the CPU's own hand (12.9.28). */
+static void message_spi(struct pv_gic *gic, uint32_t intid, bool pending)
+{
+    uint32_t mask = 1u << (intid % 32);
+
+    if (intid < PV_INTID_SPI || intid >= PV_INTID_END)
+        return;
+    if (pending)
+        gic->spi[intid / 32].latch |= mask;
+    else
+        gic->spi[intid / 32].latch &= ~mask;
+    gic_update_spi(gic, intid);
+}
+
 /* ---- Redistributors ---- */
 
 static uint32_t redist_read32(struct pv_gic *gic, unsigned vcpu, uint32_t offset)
@@ -219,15 +247,36 @@ static uint32_t redist_read32(struct pv_gic *gic, unsigned vcpu, uint32_t offset
     if (offset >= GIC_IDREGS)
         return id_register(offset);
     switch (offset) {
-    case GICR_CTLR: return cpu->ctlr;
+    case GICR_CTLR:
+        return cpu->ctlr | (gic->lpi_config ? GICR_CTLR_CES : 0) |
+               (cpu->lpi.enabled ? GICR_CTLR_ENABLE_LPIS : 0);
     case GICR_IIDR: return GIC_IIDR;
     case GICR_TYPER:
         return GICR_TYPER_PROCNUM(vcpu) | GICR_TYPER_DPGS |
+               (gic->lpi_config ? GICR_TYPER_PLPIS : 0) |
                (vcpu + 1 == gic->config.vcpus ? GICR_TYPER_LAST : 0);
     case GICR_TYPER + 4: return (uint32_t)(mpidr >> 32 & 0xff) << 24 | (mpidr & 0xffffff);
     case GICR_WAKER: return cpu->asleep ? GICR_WAKER_SLEEP | GICR_WAKER_CHILDREN : 0;
+    case GICR_PROPBASER: return (uint32_t)cpu->lpi.propbaser;
+    case GICR_PROPBASER + 4: return (uint32_t)(cpu->lpi.propbaser >> 32);
+    case GICR_PENDBASER: return (uint32_t)cpu->lpi.pendbaser;
+    case GICR_PENDBASER + 4: return (uint32_t)((cpu->lpi.pendbaser & ~PENDBASER_PTZ) >> 32);
     default: return 0;
     }
+}
+
+/* The bases of the LPI tables; fixed while they are in use (12.11.31, 12.11.34). */
+static void write_lpi_base(struct pv_gic *gic, struct gic_lpis *lpi, uint32_t offset,
+                           uint32_t value)
+{
+    bool pend = offset >= GICR_PENDBASER;
+    uint64_t *base = pend ? &lpi->pendbaser : &lpi->propbaser;
+    uint64_t wide = value;
+
+    if (!gic->lpi_config || lpi->enabled)
+        return;
+    *base = offset & 4 ? (*base & UINT32_MAX) | wide << 32 : (*base & ~(uint64_t)UINT32_MAX) | wide;
+    *base &= pend ? PENDBASER_WRITABLE : PROPBASER_WRITABLE;
 }
 
 static void redist_write32(struct pv_gic *gic, unsigned vcpu, uint32_t offset, uint32_t value)
@@ -241,6 +290,10 @@ static void redist_write32(struct pv_gic *gic, unsigned vcpu, uint32_t offset, u
         else if (offset >= REG_IGROUPR && offset < 0x1000)
             frame_write(&cpu->bank, 1, offset, value, true);
         gic_update(gic, vcpu);
+        return;
+    }
+    if (offset >= GICR_PROPBASER && offset < GICR_PENDBASER + 8) {
+        write_lpi_base(gic, &cpu->lpi, offset, value);
         return;
     }
     if (offset == GICR_CTLR)
@@ -292,9 +345,13 @@ void pv_gic_dist_write(void *opaque, uint64_t offset, unsigned size, uint64_t va
 
     if (!access_ok(offset, size))
         return;
-    if (reg == GICD_SETSPI_NSR)
-        return; /* MBIS is 0: messages go to the v2m frame */
     pthread_mutex_lock(&gic->lock);
+    if (reg == GICD_SETSPI_NSR || reg == GICD_CLRSPI_NSR) {
+        if (size == 2 || size == 4)
+            message_spi(gic, (uint32_t)value & 0x3ff, reg == GICD_SETSPI_NSR);
+        pthread_mutex_unlock(&gic->lock);
+        return;
+    }
     if (size >= 4) {
         dist_write32(gic, reg, (uint32_t)value);
         if (size == 8)
@@ -342,4 +399,6 @@ void pv_gic_redist_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
         gic_update(gic, vcpu);
     }
     pthread_mutex_unlock(&gic->lock);
+    if (reg == GICR_CTLR && size >= 4)
+        gic_lpi_enable(gic, vcpu, value & GICR_CTLR_ENABLE_LPIS);
 }

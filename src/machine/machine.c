@@ -24,6 +24,7 @@
 #include "machine/firmware.h"
 #include "machine/gicv2m.h"
 #include "machine/gicv3.h"
+#include "machine/gicv3_its.h"
 #include "machine/loader.h"
 #include "machine/map.h"
 #include "machine/pl.h"
@@ -44,6 +45,7 @@ struct pv_machine {
     uint64_t mpidr[PV_MAX_VCPUS];
     struct pv_engine *engine;
     struct pv_gic *gic;
+    struct pv_its *its; /* one of the two is there */
     struct pv_v2m *v2m;
     struct pv_gtimer *timer;
     struct pv_pl011 *uart;
@@ -228,6 +230,7 @@ static int load_fdt(struct pv_machine *machine, struct pv_error **err)
     const struct pv_fdt_config config = {
         .vcpus = machine->config.vcpus,
         .mpidr = machine->mpidr,
+        .its = machine->its,
         .ram_size = machine->config.ram_size,
         .bootargs = machine->append,
         .initrd_start = machine->boot.initrd,
@@ -293,6 +296,8 @@ static int do_reset(struct pv_machine *machine, struct pv_error **err)
     pv_pl061_reset(machine->gpio);
     for (unsigned i = 0; i < machine->config.vcpus; i++)
         pv_gtimer_reset_vcpu(machine->timer, i);
+    if (machine->its)
+        pv_its_reset(machine->its);
     pv_gic_reset(machine->gic);
     if (machine->firmware)
         pv_firmware_reset(machine->firmware);
@@ -340,7 +345,7 @@ static int create_buses(struct pv_machine *machine, struct pv_error **err)
         .mem32_size = PV_MAP_PCI_MEM32_SIZE,
         .mem64_base = PV_MAP_PCI_MEM64,
         .mem64_size = PV_MAP_PCI_MEM64_SIZE,
-        .msi = pv_v2m_target(machine->v2m),
+        .msi = machine->its ? pv_its_target(machine->its) : pv_v2m_target(machine->v2m),
     };
 
     for (unsigned i = 0; i < PV_ARRAY_SIZE(pci.intx); i++)
@@ -357,13 +362,16 @@ static int create_buses(struct pv_machine *machine, struct pv_error **err)
 static int create_chips(struct pv_machine *machine, struct pv_error **err)
 {
     const struct pv_machine_config *config = &machine->config;
-    const struct pv_gic_config gic = {config->as, config->vcpus, machine->mpidr, set_line, machine};
+    const struct pv_gic_config gic = {
+        config->as, config->vcpus, machine->mpidr, config->msi == PV_MSI_ITS, set_line, machine};
     const struct pv_gtimer_config timer = {config->loop, config->vcpus, pv_clock_ns, set_ppi,
                                            machine};
     int ret = pv_gic_create(&machine->gic, &gic, err);
 
     if (ret >= 0)
-        ret = pv_v2m_create(&machine->v2m, config->as, machine->gic, err);
+        ret = config->msi == PV_MSI_ITS
+                  ? pv_its_create(&machine->its, config->as, machine->gic, config->vcpus, err)
+                  : pv_v2m_create(&machine->v2m, config->as, machine->gic, err);
     if (ret >= 0)
         ret = pv_gtimer_create(&machine->timer, &timer, err);
     if (ret >= 0)
@@ -381,7 +389,11 @@ static int create_chips(struct pv_machine *machine, struct pv_error **err)
 static int create_firmware(struct pv_machine *machine, struct pv_error **err)
 {
     const struct pv_machine_config *config = &machine->config;
-    const struct pv_acpi_config acpi = {.vcpus = config->vcpus, .mpidr = machine->mpidr};
+    const struct pv_acpi_config acpi = {
+        .vcpus = config->vcpus,
+        .mpidr = machine->mpidr,
+        .its = machine->its ? PV_MAP_ITS : 0,
+    };
     const struct pv_firmware_config firmware = {
         .as = config->as,
         .code = config->firmware,
@@ -507,6 +519,7 @@ void pv_machine_destroy(struct pv_machine *machine)
     pv_pl031_destroy(machine->rtc);
     pv_pl011_destroy(machine->uart);
     pv_gtimer_destroy(machine->timer);
+    pv_its_destroy(machine->its);
     pv_v2m_destroy(machine->v2m);
     pv_gic_destroy(machine->gic);
     pv_as_remove(machine->config.as, PV_MAP_RAM);
@@ -538,6 +551,11 @@ struct pv_engine *pv_machine_engine(struct pv_machine *machine)
 int pv_machine_set_boot_order(struct pv_machine *machine, const char *paths, struct pv_error **err)
 {
     return machine->firmware ? pv_firmware_set_boot_order(machine->firmware, paths, err) : 0;
+}
+
+enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine)
+{
+    return machine->config.msi;
 }
 
 void pv_machine_power_button(struct pv_machine *machine)

@@ -32,11 +32,18 @@ struct pv_machine_events {
     void *opaque;
 };
 
+/* What turns PCI functions' messages into interrupts. */
+enum pv_machine_msi {
+    PV_MSI_ITS,
+    PV_MSI_V2M,
+};
+
 struct pv_machine_config {
     struct pv_loop *loop;        /* outlives the machine */
     struct pv_address_space *as; /* empty; outlives the machine */
     const struct pv_engine_ops *engine;
     unsigned vcpus;
+    enum pv_machine_msi msi;
     uint64_t ram_size;
     struct pv_chardev *uart; /* or NULL; outlives the machine */
     const char *kernel;      /* paths and strings are copied; NULL only with firmware */
@@ -72,6 +79,7 @@ struct pv_engine *pv_machine_engine(struct pv_machine *machine);
 
 /* See pv_firmware_set_boot_order(). Nothing without firmware. Before the start. */
 int pv_machine_set_boot_order(struct pv_machine *machine, const char *paths, struct pv_error **err);
+enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine);
 
 /* Presses the power button: what comes of it is the guest's. Any thread. */
 void pv_machine_power_button(struct pv_machine *machine);

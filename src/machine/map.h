@@ -14,6 +14,8 @@
 #define PV_MAP_GICD_SIZE   UINT64_C(0x00010000)
 #define PV_MAP_V2M         UINT64_C(0x08020000)
 #define PV_MAP_V2M_SIZE    UINT64_C(0x00001000)
+#define PV_MAP_ITS         UINT64_C(0x08080000)
+#define PV_MAP_ITS_SIZE    UINT64_C(0x00020000) /* control and translation frame, 64 KiB each */
 #define PV_MAP_GICR        UINT64_C(0x080a0000)
 #define PV_MAP_GICR_STRIDE UINT64_C(0x00020000) /* two 64 KiB frames a vCPU: RD and SGI */
 #define PV_MAP_GICR_SIZE   UINT64_C(0x00f60000) /* what the device tree says: 123 vCPUs */
@@ -57,6 +59,10 @@
 #define PV_INTID_END        (PV_INTID_SPI + PV_GIC_SPIS)
 #define PV_V2M_SPIS         (PV_INTID_END - PV_INTID_V2M)
 #define PV_V2M_SETSPI_NS    0x040u
+/* LPIs: INTIDs of 16 bits, from where the architecture starts them. */
+#define PV_INTID_LPI        8192u
+#define PV_INTID_LPI_END    65536u
+#define PV_LPIS             (PV_INTID_LPI_END - PV_INTID_LPI)
 #define PV_TIMER_FREQUENCY  UINT64_C(62500000)
 #define PV_GPIO_POWER_LINE  3u
 #define PV_PCI_HOST_VENDOR  0x1b36u

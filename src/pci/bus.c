@@ -135,6 +135,14 @@ static void drive_intx(struct pv_pci_function *function)
         pv_irq_set(&bus->config.intx[wire], bus->intx[wire]);
 }
 
+bool pv_pci_is_master(const struct pv_pci_function *function)
+{
+    pthread_mutex_lock(&function->bus->irq_lock);
+    bool master = function->master;
+    pthread_mutex_unlock(&function->bus->irq_lock);
+    return master;
+}
+
 void pv_pci_set_intx(struct pv_pci_function *function, bool level)
 {
     pthread_mutex_lock(&function->bus->irq_lock);
@@ -162,8 +170,11 @@ static bool touches(unsigned offset, unsigned size, unsigned reg, unsigned reg_s
 /* What the writable bits of [offset, offset + size) mean now. bus->lock held. */
 static void config_changed(struct pv_pci_function *function, unsigned offset, unsigned size)
 {
-    if (touches(offset, size, PCI_COMMAND, 2))
+    if (touches(offset, size, PCI_COMMAND, 2)) {
         intx_command(function);
+        pci_msix_set_master(function,
+                            pci_load16(function->config + PCI_COMMAND) & PCI_COMMAND_MASTER);
+    }
     if (touches(offset, size, PCI_COMMAND, 2) || touches(offset, size, PCI_BAR0, 4 * PCI_BARS))
         update_maps(function->bus);
     if (touches(offset, size, function->msix.capability + 2, 2))

@@ -31,12 +31,15 @@ static void set_pending(struct pci_msix *msix, unsigned vector, bool pending)
         msix->pending[vector / 64] &= ~bit;
 }
 
-/* Sends a vector, or leaves it pending while it is masked. irq_lock held. */
+/*
+ * Sends a vector, or leaves it pending while it is masked, or while the function may not write to
+ * memory, which is what a message is. irq_lock held.
+ */
 static void fire(struct pv_pci_function *function, unsigned vector)
 {
     struct pci_msix *msix = &function->msix;
     const struct pci_msix_entry *entry = &msix->table[vector];
-    if (msix->mask_all || (entry->word[CONTROL] & CONTROL_MASKED)) {
+    if (!function->master || msix->mask_all || (entry->word[CONTROL] & CONTROL_MASKED)) {
         set_pending(msix, vector, true);
         return;
     }
@@ -82,6 +85,14 @@ void pci_msix_control(struct pv_pci_function *function)
     msix->enabled = control & PCI_MSIX_ENABLE;
     msix->mask_all = control & PCI_MSIX_MASK_ALL;
     fire_pending(function, 0, msix->count);
+    pthread_mutex_unlock(&function->bus->irq_lock);
+}
+
+void pci_msix_set_master(struct pv_pci_function *function, bool master)
+{
+    pthread_mutex_lock(&function->bus->irq_lock);
+    function->master = master;
+    fire_pending(function, 0, function->msix.count);
     pthread_mutex_unlock(&function->bus->irq_lock);
 }
 

@@ -77,6 +77,7 @@ struct pv_pci_function {
 
     /* Under bus->irq_lock. */
     struct pci_msix msix;
+    bool master;        /* Command.BusMaster: it may send messages */
     bool intx_level;    /* what the device drives */
     bool intx_disabled; /* Command.InterruptDisable */
 };
@@ -112,6 +113,8 @@ static inline uint32_t pci_load32(const uint8_t *p)
 /* msix.c */
 int pci_msix_init(struct pv_pci_function *function, unsigned bar, unsigned vectors,
                   struct pv_error **err);
+/* Command.BusMaster is now `master`; bus->lock held. */
+void pci_msix_set_master(struct pv_pci_function *function, bool master);
 void pci_msix_finish(struct pv_pci_function *function);
 void pci_msix_reset(struct pv_pci_function *function);
 /* The message control word was written; bus->lock held. */

@@ -73,6 +73,22 @@ int pv_virtio_device_init(struct pv_virtio_device *dev, const struct pv_virtio_d
     return 0;
 }
 
+int pv_virtio_device_create(struct pv_virtio_device **out, size_t size,
+                            const struct pv_virtio_device_ops *ops, struct pv_loop *loop,
+                            struct pv_address_space *as, uint64_t features, unsigned queue_count,
+                            unsigned queue_size, struct pv_error **err)
+{
+    struct pv_virtio_device *dev = calloc(1, size);
+    if (!dev)
+        return pv_error_set(err, ENOMEM, "virtio %s: out of memory", ops->name);
+    int ret = pv_virtio_device_init(dev, ops, loop, as, features, queue_count, queue_size, err);
+    if (ret < 0)
+        free(dev);
+    else
+        *out = dev;
+    return ret;
+}
+
 void pv_virtio_device_finish(struct pv_virtio_device *dev)
 {
     pv_event_destroy(dev->work);
@@ -150,6 +166,16 @@ void pv_virtio_fail(struct pv_virtio_device *dev, const char *fmt, ...)
 }
 
 /* ---- For transports ---- */
+
+void pv_virtio_allow_dma(struct pv_virtio_device *dev, bool allow)
+{
+    bool again = allow && dev->no_dma;
+
+    dev->no_dma = !allow;
+    for (unsigned i = 0; again && i < dev->queue_count; i++)
+        if (dev->queues[i].enabled)
+            pv_virtio_queue_notify(dev, i);
+}
 
 void pv_virtio_attach(struct pv_virtio_device *dev, const struct pv_virtio_transport_ops *ops,
                       void *opaque)

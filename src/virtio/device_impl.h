@@ -24,6 +24,7 @@ struct pv_virtio_device {
     pthread_mutex_t lock; /* protects all that follows, and the device model's state */
     uint64_t offered_features;
     uint8_t status;
+    bool no_dma; /* by the transport's word */
     uint8_t config_generation;
     unsigned failures; /* since creation: the log stays readable when a guest fails on purpose */
     unsigned queue_count;
@@ -42,6 +43,15 @@ struct pv_virtio_device {
 int pv_virtio_device_init(struct pv_virtio_device *dev, const struct pv_virtio_device_ops *ops,
                           struct pv_loop *loop, struct pv_address_space *as, uint64_t features,
                           unsigned queue_count, unsigned queue_size, struct pv_error **err);
+
+/*
+ * Allocates a device of `size` bytes whose first member is the base, all zero, and sets the base up
+ * as above. ops->destroy frees it.
+ */
+int pv_virtio_device_create(struct pv_virtio_device **out, size_t size,
+                            const struct pv_virtio_device_ops *ops, struct pv_loop *loop,
+                            struct pv_address_space *as, uint64_t features, unsigned queue_count,
+                            unsigned queue_size, struct pv_error **err);
 
 /*
  * Releases the base, for a create function that fails after init; otherwise

@@ -83,7 +83,7 @@ bool pv_virtq_running(const struct pv_virtq *queue)
 {
     const uint8_t need = PV_VIRTIO_STATUS_DRIVER_OK;
     const uint8_t bad = PV_VIRTIO_STATUS_NEEDS_RESET;
-    return queue->enabled && (queue->dev->status & (need | bad)) == need;
+    return queue->enabled && !queue->dev->no_dma && (queue->dev->status & (need | bad)) == need;
 }
 
 bool pv_virtq_has_work(struct pv_virtq *queue)

@@ -83,6 +83,12 @@ void pv_virtio_queue_reset(struct pv_virtio_device *dev, unsigned queue);
 /* The driver's kick. Any thread, without the lock. */
 void pv_virtio_queue_notify(struct pv_virtio_device *dev, unsigned queue);
 
+/*
+ * Whether the device may access memory, as it may from the start: while not, its queues stand still
+ * and buffers that it finishes are not given back.
+ */
+void pv_virtio_allow_dma(struct pv_virtio_device *dev, bool allow);
+
 /* Back to the initial state, as by writing status 0. */
 void pv_virtio_reset(struct pv_virtio_device *dev);
 

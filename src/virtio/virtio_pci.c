@@ -63,6 +63,9 @@ enum common_register {
 
 #define NO_VECTOR 0xffffu
 
+/* The Command register of configuration space. */
+enum { COMMAND = 4, COMMAND_END = 6 };
+
 /* Vendor capabilities, 4.1.4. */
 #define CAP_VENDOR 0x09u
 enum cap_type { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_PCI };
@@ -278,11 +281,21 @@ static void config_read(void *opaque, unsigned offset, unsigned size)
                             bar_read(vp, target, length));
 }
 
+/* Without bus mastering the function reaches no memory, and so neither rings nor buffers. */
+static void follow_master(struct virtio_pci *vp)
+{
+    pv_virtio_lock(vp->dev);
+    pv_virtio_allow_dma(vp->dev, pv_pci_is_master(vp->function));
+    pv_virtio_unlock(vp->dev);
+}
+
 static void config_written(void *opaque, unsigned offset, unsigned size)
 {
     struct virtio_pci *vp = opaque;
     uint64_t target;
     unsigned length;
+    if (offset < COMMAND_END && offset + size > COMMAND)
+        follow_master(vp);
     if (window_target(vp, offset, size, &target, &length))
         bar_write(vp, target, length,
                   pv_pci_config_load(vp->function, vp->window + CAP_DATA, length));
@@ -336,6 +349,7 @@ static void reset(void *opaque)
     struct virtio_pci *vp = opaque;
     pv_virtio_lock(vp->dev);
     pv_virtio_reset(vp->dev);
+    pv_virtio_allow_dma(vp->dev, false);
     pv_virtio_unlock(vp->dev);
 }
 
@@ -445,5 +459,6 @@ int pv_virtio_pci_create(struct pv_virtio_device *dev, struct pv_pci_bus *bus, i
     vp->dev = dev;
     reset_registers(vp);
     pv_virtio_attach(dev, &transport_ops, vp);
+    pv_virtio_allow_dma(dev, false);
     return 0;
 }

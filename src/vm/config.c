@@ -8,6 +8,7 @@ void pv_config_init(struct pv_config *config)
     *config = (struct pv_config){
         .cpus = 1,
         .memory = PV_GIB,
+        .msi = PV_MSI_ITS,
         .transport = PV_TRANSPORT_PCI,
         .console = PV_CONSOLE_STDIO,
     };

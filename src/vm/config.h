@@ -3,6 +3,8 @@
 #ifndef PV_VM_CONFIG_H
 #define PV_VM_CONFIG_H
 
+#include "device/input.h"
+#include "machine/machine.h"
 #include "net/netdev.h"
 
 #include <stdbool.h>
@@ -12,10 +14,17 @@
 #define PV_CONFIG_MAX_DISKS    16u
 #define PV_CONFIG_MAX_NETS     8u
 #define PV_CONFIG_MAX_FORWARDS 32u
+#define PV_CONFIG_MAX_PORTS    8u
+#define PV_CONFIG_MAX_INPUTS   4u
 
 enum pv_config_transport {
     PV_TRANSPORT_PCI,
     PV_TRANSPORT_MMIO,
+};
+
+enum pv_config_disk_bus {
+    PV_DISK_VIRTIO, /* a virtio-blk of its own */
+    PV_DISK_SCSI,   /* a target of the VM's virtio-scsi adapter */
 };
 
 enum pv_config_acpi {
@@ -27,6 +36,8 @@ enum pv_config_acpi {
 struct pv_config_disk {
     const char *path;
     bool read_only;
+    enum pv_config_disk_bus bus;
+    bool cdrom; /* on SCSI only */
 };
 
 enum pv_config_net_kind {
@@ -47,6 +58,12 @@ enum pv_config_console {
     PV_CONSOLE_NULL,
 };
 
+/* A byte stream between a device file in the guest and the host. */
+struct pv_config_port {
+    const char *name; /* /dev/virtio-ports/NAME */
+    const char *path; /* of a unix socket, or NULL for a pseudo-terminal */
+};
+
 struct pv_config {
     const char *engine; /* NULL: the best usable one */
     unsigned cpus;
@@ -63,6 +80,7 @@ struct pv_config {
     const char *initrd; /* or NULL */
     const char *append; /* kernel command line, or NULL */
 
+    enum pv_machine_msi msi;
     enum pv_config_transport transport;
     bool packed_rings; /* offered beside split ones */
     struct pv_config_disk disks[PV_CONFIG_MAX_DISKS];
@@ -73,6 +91,15 @@ struct pv_config {
     enum pv_config_console console;
     const char *console_path; /* PV_CONSOLE_UNIX */
     bool console_virtio;      /* the console is hvc0 instead of the UART, which is then silent */
+    struct pv_config_port ports[PV_CONFIG_MAX_PORTS];
+    size_t port_count;
+
+    bool balloon;
+    uint64_t balloon_target; /* bytes that the guest is asked for from the start */
+    uint32_t vsock_cid;      /* 0: no vsock */
+    const char *vsock_directory;
+    enum pv_input_kind inputs[PV_CONFIG_MAX_INPUTS];
+    size_t input_count;
 };
 
 /* One vCPU, 1 GiB, console on stdio, no disks, no nets. */

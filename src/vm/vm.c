@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "block/block.h"
+#include "device/balloon.h"
 #include "device/blk.h"
-#include "device/console.h"
 #include "device/net.h"
 #include "device/rng.h"
 #include "engine/engine.h"
@@ -22,6 +22,7 @@
 #include "virtio/virtio.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/devices.h"
 #include "vm/firmware.h"
 
 #include <errno.h>
@@ -38,6 +39,7 @@ struct pv_vm {
     struct pv_chardev *console;
     struct pv_chardev *silence; /* what the UART is connected to beside a virtio console */
     struct pv_machine *machine;
+    struct pv_vm_devices *devices;
     enum pv_config_transport transport;
     bool packed_rings;
     bool ended;
@@ -108,8 +110,9 @@ static int create_console(struct pv_vm *vm, const struct pv_config *config, stru
 }
 
 /* Plugs a device into the VM's transport; it is gone when that fails. */
-static int plug(struct pv_vm *vm, struct pv_virtio_device *device, struct pv_error **err)
+static int plug(void *opaque, struct pv_virtio_device *device, struct pv_error **err)
 {
+    struct pv_vm *vm = opaque;
     pv_virtio_offer_packed(device, vm->packed_rings);
     int ret = vm->transport == PV_TRANSPORT_PCI
                   ? pv_virtio_pci_create(device, pv_machine_pci(vm->machine), -1, err)
@@ -159,10 +162,18 @@ static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned i
     return plug(vm, device, err);
 }
 
+static void port_ready(void *opaque, const char *name, const char *path)
+{
+    struct pv_vm *vm = opaque;
+    if (vm->events.port_ready)
+        vm->events.port_ready(vm->events.opaque, name, path);
+}
+
 static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
     const unsigned queues = PV_MIN(config->cpus, MAX_QUEUES);
-    struct pv_virtio_device *rng, *console;
+    const struct pv_vm_sockets sockets = {vm->loop, vm->as, vm->console, plug, port_ready, vm};
+    struct pv_virtio_device *rng;
     int ret = 0;
 
     for (unsigned i = 0; i < config->net_count && ret >= 0; i++) {
@@ -171,6 +182,8 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
             return pv_error_prefix(err, "net %u", i);
     }
     for (unsigned i = 0; i < config->disk_count && ret >= 0; i++) {
+        if (config->disks[i].bus != PV_DISK_VIRTIO)
+            continue;
         ret = add_disk(vm, &config->disks[i], queues, err);
         if (ret < 0)
             return pv_error_prefix(err, "disk %u", i);
@@ -178,10 +191,7 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
     ret = pv_rng_create(&rng, vm->loop, vm->as, err);
     if (ret >= 0)
         ret = plug(vm, rng, err);
-    if (ret < 0 || !config->console_virtio)
-        return ret;
-    ret = pv_vconsole_create(&console, vm->loop, vm->as, vm->console, err);
-    return ret < 0 ? ret : plug(vm, console, err);
+    return ret < 0 ? ret : pv_vm_devices_create(&vm->devices, &sockets, config, queues, err);
 }
 
 /* ---- Life ---- */
@@ -199,6 +209,7 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
 {
     struct pv_machine_config machine = {
         .vcpus = config->cpus,
+        .msi = config->msi,
         .ram_size = config->memory,
         .kernel = config->kernel,
         .initrd = config->initrd,
@@ -273,6 +284,14 @@ void pv_vm_power_button(struct pv_vm *vm)
     pv_machine_power_button(vm->machine);
 }
 
+bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes)
+{
+    struct pv_virtio_device *balloon = pv_vm_devices_balloon(vm->devices);
+    if (balloon)
+        pv_balloon_set_target(balloon, bytes);
+    return balloon;
+}
+
 void pv_vm_kill(struct pv_vm *vm)
 {
     atomic_store(&vm->killed, true);
@@ -289,6 +308,7 @@ void pv_vm_destroy(struct pv_vm *vm)
     if (!vm)
         return;
     pv_machine_destroy(vm->machine);
+    pv_vm_devices_destroy(vm->devices);
     pv_chardev_destroy(vm->console);
     pv_chardev_destroy(vm->silence);
     pv_as_destroy(vm->as);

@@ -25,6 +25,8 @@ struct pv_vm_events {
     void (*console_escape)(void *opaque);
     /* The pseudo-terminal's path, or the socket's, once the console is there. */
     void (*console_ready)(void *opaque, const char *path);
+    /* A port of the console can be reached at a path. */
+    void (*port_ready)(void *opaque, const char *name, const char *path);
     /* The guest reset itself and starts anew. */
     void (*reset)(void *opaque);
     void *opaque;
@@ -42,6 +44,9 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err);
 
 /* Presses the power button; what comes of it is the guest's. Any thread. */
 void pv_vm_power_button(struct pv_vm *vm);
+
+/* Asks the guest for so much of its memory; false when it has no balloon. Any thread. */
+bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes);
 
 /* Ends the VM now: pv_vm_run() returns. Any thread; async-signal-safe. */
 void pv_vm_kill(struct pv_vm *vm);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -19,15 +20,19 @@
 #include "base/util.h"
 #include "gpu/renderer.h"
 
+#define HOST_MEMORY_MAX (64 * PV_MIB)
+
 struct kind {
     const char *name;
     uint32_t capset; /* 0: contexts without one */
     bool checks;     /* junk costs the context */
+    bool textures;
 };
 
 static const struct kind kinds[] = {
-    {"null", 0, false},
-    {"venus", PV_CAPSET_VENUS, true},
+    {"null", 0, false, false},
+    {"venus", PV_CAPSET_VENUS, true, false},
+    {"virgl", PV_CAPSET_VIRGL2, true, true},
 };
 
 struct bench {
@@ -49,7 +54,8 @@ static void quiet(void *opaque, enum pv_log_component component, enum pv_log_lev
 
 static bool open_bench(struct bench *bench, const struct kind *kind)
 {
-    const struct pv_renderer_config config = {.fence_done = fence_done, .opaque = bench};
+    const struct pv_renderer_config config = {
+        .host_memory_max = HOST_MEMORY_MAX, .fence_done = fence_done, .opaque = bench};
     struct pv_error *err PV_CLEANUP_ERROR = NULL;
     *bench = (struct bench){.kind = kind};
     int ret = pv_renderer_create(&bench->renderer, kind->name, &config, &err);
@@ -89,6 +95,24 @@ static void contexts_come_and_go(const struct kind *kind)
     pv_renderer_destroy(r);
 }
 
+static void blobs_are_bounded_in_all(const struct kind *kind)
+{
+    struct bench bench;
+    if (!open_bench(&bench, kind))
+        return;
+    struct pv_renderer *r = bench.renderer;
+    uint64_t half = HOST_MEMORY_MAX / 2;
+    assert_int_equal(pv_renderer_context_create(r, 1, kind->capset, "a", NULL), 0);
+    assert_int_equal(pv_renderer_context_create(r, 2, kind->capset, "b", NULL), 0);
+    assert_int_equal(pv_renderer_blob_create(r, 1, 7, 0, half + 1, 0, NULL), 0);
+    pv_renderer_detach(r, 1, 7); /* lets go of nothing */
+    assert_int_equal(pv_renderer_blob_create(r, 2, 8, 0, half, 0, NULL), -ENOMEM);
+    assert_int_equal(pv_renderer_blob_map(r, 8, &(struct pv_renderer_mapping){0}, NULL), -ENOENT);
+    pv_renderer_resource_destroy(r, 7);
+    assert_int_equal(pv_renderer_blob_create(r, 2, 8, 0, half, 0, NULL), 0);
+    pv_renderer_destroy(r);
+}
+
 static void blobs_are_zeroed_shared_and_outlive_a_detach(const struct kind *kind)
 {
     struct bench bench;
@@ -121,6 +145,51 @@ static void blobs_are_zeroed_shared_and_outlive_a_detach(const struct kind *kind
     pv_renderer_resource_destroy(r, 7);
     pv_renderer_resource_destroy(r, 7);
     assert_int_equal(pv_renderer_blob_map(r, 7, &first, NULL), -ENOENT);
+    pv_renderer_destroy(r);
+}
+
+static void textures_keep_what_was_copied_to_them(const struct kind *kind)
+{
+    enum { SIDE = 4, SIZE = SIDE * SIDE * 4 };
+    const struct pv_renderer_texture texture = {.target = 2 /* 2D */,
+                                                .format = 1 /* B8G8R8A8_UNORM */,
+                                                .bind = 8 /* sampler view */,
+                                                .width = SIDE,
+                                                .height = SIDE,
+                                                .depth = 1,
+                                                .array_size = 1};
+    struct pv_renderer_transfer copy = {
+        .to_host = true, .stride = SIDE * 4, .width = SIDE, .height = SIDE, .depth = 1};
+    struct bench bench;
+    uint8_t pixels[SIZE], expected[SIZE];
+    struct iovec backing[] = {{pixels, 20}, {pixels + 20, SIZE - 20}};
+    if (!open_bench(&bench, kind))
+        return;
+    struct pv_renderer *r = bench.renderer;
+    int ret = pv_renderer_texture_create(r, 3, &texture, NULL);
+    assert_int_equal(ret, kind->textures ? 0 : -ENOTSUP);
+    if (kind->textures) {
+        assert_int_equal(pv_renderer_context_create(r, 1, kind->capset, "a", NULL), 0);
+        assert_int_equal(pv_renderer_attach(r, 1, 3), 0);
+        assert_int_equal(pv_renderer_texture_create(r, 3, &texture, NULL), -EEXIST);
+        assert_int_equal(pv_renderer_transfer(r, 1, 3, &copy), -ENOENT); /* no backing */
+        assert_int_equal(pv_renderer_texture_back(r, 3, backing, 2), 0);
+        for (unsigned i = 0; i < SIZE; i++)
+            expected[i] = pixels[i] = (uint8_t)(i * 7);
+        assert_int_equal(pv_renderer_transfer(r, 1, 3, &copy), 0);
+        memset(pixels, 0, sizeof(pixels));
+        copy.to_host = false;
+        assert_int_equal(pv_renderer_transfer(r, 1, 3, &copy), 0);
+        assert_memory_equal(pixels, expected, SIZE);
+        copy.x = 1; /* one column beyond the texture */
+        assert_int_equal(pv_renderer_transfer(r, 1, 3, &copy), -EINVAL);
+        copy.x = 0;
+        copy.offset = 4; /* one pixel beyond the backing */
+        assert_int_equal(pv_renderer_transfer(r, 1, 3, &copy), -EINVAL);
+        assert_int_equal(pv_renderer_texture_back(r, 3, NULL, 0), 0);
+        copy.offset = 0;
+        assert_int_equal(pv_renderer_transfer(r, 1, 3, &copy), -ENOENT);
+    }
     pv_renderer_destroy(r);
 }
 
@@ -189,6 +258,8 @@ static void capsets_are_whole(const struct kind *kind)
     }
 EACH(contexts_come_and_go)
 EACH(blobs_are_zeroed_shared_and_outlive_a_detach)
+EACH(blobs_are_bounded_in_all)
+EACH(textures_keep_what_was_copied_to_them)
 EACH(fences_are_always_answered)
 EACH(junk_costs_only_its_own_context)
 EACH(capsets_are_whole)
@@ -207,6 +278,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_contexts_come_and_go),
         cmocka_unit_test(each_blobs_are_zeroed_shared_and_outlive_a_detach),
+        cmocka_unit_test(each_blobs_are_bounded_in_all),
+        cmocka_unit_test(each_textures_keep_what_was_copied_to_them),
         cmocka_unit_test(each_fences_are_always_answered),
         cmocka_unit_test(each_junk_costs_only_its_own_context),
         cmocka_unit_test(each_capsets_are_whole),

@@ -31,6 +31,8 @@ BARS = {
                "python3 -m test test_math test_struct test_float test_cmath"],
     "openssl": [LOGIN, "--image", IMAGE, "--run",
                 "openssl speed -seconds 1 -evp aes-128-gcm"],
+    **{f"reproducible-{release}": [HERE / "reproducible.py", "--release", release]
+       for release in ("12", "13")},
 }
 
 

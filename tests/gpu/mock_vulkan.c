@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+#define VK_ENABLE_BETA_EXTENSIONS
 #include "mock_vulkan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/util.h"
+
+struct mock_vulkan_log mock_vulkan_log;
 
 static uint64_t mock_yes(void)
 {
@@ -17,10 +20,39 @@ static VkResult mock_create(void *parent, const void *info, const void *allocato
     return VK_SUCCESS;
 }
 
-static VkResult mock_create_instance(const void *info, const void *allocator, uint64_t *out)
+static VkResult mock_create_instance(const VkInstanceCreateInfo *info, const void *allocator,
+                                     uint64_t *out)
 {
+    mock_vulkan_log.instance_flags = info->flags;
     *out = 0x1000;
     return VK_SUCCESS;
+}
+
+static bool enabled(const VkDeviceCreateInfo *info, const char *name)
+{
+    for (uint32_t i = 0; i < info->enabledExtensionCount; i++)
+        if (strcmp(info->ppEnabledExtensionNames[i], name) == 0)
+            return true;
+    return false;
+}
+
+static VkResult mock_create_device(void *physical, const VkDeviceCreateInfo *info,
+                                   const void *allocator, uint64_t *out)
+{
+    const VkPhysicalDevicePortabilitySubsetFeaturesKHR *features = pv_vn_chain_find(
+        info->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PORTABILITY_SUBSET_FEATURES_KHR);
+    mock_vulkan_log.subset_enabled = enabled(info, VK_KHR_PORTABILITY_SUBSET_EXTENSION_NAME);
+    mock_vulkan_log.subset_features[0] = features && features->constantAlphaColorBlendFactors;
+    mock_vulkan_log.subset_features[1] = features && features->vertexAttributeAccessBeyondStride;
+    return mock_create(physical, info, allocator, out);
+}
+
+static void mock_features(VkPhysicalDevice physical, VkPhysicalDeviceFeatures2 *out)
+{
+    VkPhysicalDevicePortabilitySubsetFeaturesKHR *features = (void *)pv_vn_chain_find(
+        out->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PORTABILITY_SUBSET_FEATURES_KHR);
+    if (features)
+        features->vertexAttributeAccessBeyondStride = VK_TRUE;
 }
 
 static VkResult mock_version(uint32_t *version)
@@ -37,32 +69,97 @@ static VkResult mock_physicals(VkInstance instance, uint32_t *count, VkPhysicalD
     return VK_SUCCESS;
 }
 
-static VkResult mock_instance_extensions(const char *layer, uint32_t *count, void *out)
+static void list(bool more, const char *first, const char *second, uint32_t *count,
+                 VkExtensionProperties *out)
 {
-    *count = 0;
+    if (out && *count > 0)
+        strcpy(out[0].extensionName, first);
+    if (out && more && *count > 1)
+        strcpy(out[1].extensionName, second);
+    *count = 1 + more;
+}
+
+static VkResult mock_instance_extensions(const char *layer, uint32_t *count,
+                                         VkExtensionProperties *out)
+{
+    list(mock_vulkan_log.portability, VK_KHR_DEVICE_GROUP_CREATION_EXTENSION_NAME,
+         VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME, count, out);
     return VK_SUCCESS;
 }
 
 static VkResult mock_extensions(VkPhysicalDevice physical, const char *layer, uint32_t *count,
                                 VkExtensionProperties *out)
 {
-    *count = 1;
-    if (out)
-        strcpy(out[0].extensionName, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+    list(mock_vulkan_log.portability, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME,
+         VK_KHR_PORTABILITY_SUBSET_EXTENSION_NAME, count, out);
     return VK_SUCCESS;
 }
 
 static void mock_memory(VkPhysicalDevice physical, VkPhysicalDeviceMemoryProperties *out)
 {
     *out = (VkPhysicalDeviceMemoryProperties){
-        .memoryTypeCount = 1, .memoryTypes = {{7, 0}}, .memoryHeapCount = 1};
+        .memoryTypeCount = 2, .memoryTypes = {{7, 0}, {7, 0}}, .memoryHeapCount = 1};
 }
 
 static VkResult mock_host_pointer(VkDevice device, VkExternalMemoryHandleTypeFlagBits type,
                                   const void *pointer, VkMemoryHostPointerPropertiesEXT *out)
 {
-    out->memoryTypeBits = 1;
+    out->memoryTypeBits = 1u << MOCK_IMPORTED;
     return VK_SUCCESS;
+}
+
+static VkResult mock_buffer(VkDevice device, const VkBufferCreateInfo *info, const void *allocator,
+                            uint64_t *out)
+{
+    const VkExternalMemoryBufferCreateInfo *external =
+        pv_vn_chain_find(info->pNext, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
+    mock_vulkan_log.buffer_handles = external ? external->handleTypes : 0;
+    return mock_create(device, info, allocator, out);
+}
+
+static void mock_draw(VkCommandBuffer commands, uint32_t indices, uint32_t instances,
+                      uint32_t first, int32_t offset, uint32_t first_instance)
+{
+    mock_vulkan_log.draw = (struct pv_vn_vkCmdDrawIndexed){.commandBuffer = commands,
+                                                           .indexCount = indices,
+                                                           .instanceCount = instances,
+                                                           .firstIndex = first,
+                                                           .vertexOffset = offset,
+                                                           .firstInstance = first_instance};
+}
+
+static void mock_push(VkCommandBuffer commands, VkPipelineLayout layout, VkShaderStageFlags stages,
+                      uint32_t offset, uint32_t size, const void *values)
+{
+    mock_vulkan_log.push = (struct pv_vn_vkCmdPushConstants){.commandBuffer = commands,
+                                                             .layout = layout,
+                                                             .stageFlags = stages,
+                                                             .offset = offset,
+                                                             .size = size};
+    memcpy(mock_vulkan_log.pushed, values, PV_MIN(size, sizeof(mock_vulkan_log.pushed)));
+}
+
+static VkResult mock_map(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset,
+                         VkDeviceSize size, VkMemoryMapFlags flags, void **data)
+{
+    static uint8_t pages[MOCK_MAPPED_SIZE] __attribute__((aligned(65536)));
+    mock_vulkan_log.mapped = *data = pages;
+    return VK_SUCCESS;
+}
+
+static void mock_free_memory(VkDevice device, VkDeviceMemory memory, const void *allocator)
+{
+    mock_vulkan_log.memories_freed++;
+}
+
+static void mock_destroy_device(VkDevice device, const void *allocator)
+{
+    mock_vulkan_log.devices_destroyed++;
+}
+
+static void mock_destroy_instance(VkInstance instance, const void *allocator)
+{
+    mock_vulkan_log.instances_destroyed++;
 }
 
 static void mock_queue(VkDevice device, uint32_t family, uint32_t index, VkQueue *out)
@@ -86,6 +183,8 @@ PFN_vkVoidFunction mock_vulkan_proc(void *parent, const char *name)
     } procs[] = {
 #define ROW(name, mock) {name, (PFN_vkVoidFunction)mock}
         ROW("vkCreateInstance", mock_create_instance),
+        ROW("vkCreateDevice", mock_create_device),
+        ROW("vkGetPhysicalDeviceFeatures2", mock_features),
         ROW("vkEnumerateInstanceVersion", mock_version),
         ROW("vkEnumerateInstanceExtensionProperties", mock_instance_extensions),
         ROW("vkEnumeratePhysicalDevices", mock_physicals),
@@ -93,6 +192,13 @@ PFN_vkVoidFunction mock_vulkan_proc(void *parent, const char *name)
         ROW("vkGetPhysicalDeviceMemoryProperties", mock_memory),
         ROW("vkGetMemoryHostPointerPropertiesEXT", mock_host_pointer),
         ROW("vkGetDeviceQueue", mock_queue),
+        ROW("vkCreateBuffer", mock_buffer),
+        ROW("vkCmdDrawIndexed", mock_draw),
+        ROW("vkCmdPushConstants", mock_push),
+        ROW("vkMapMemory", mock_map),
+        ROW("vkFreeMemory", mock_free_memory),
+        ROW("vkDestroyDevice", mock_destroy_device),
+        ROW("vkDestroyInstance", mock_destroy_instance),
         ROW("vkAllocateCommandBuffers", mock_commands),
         ROW("vkAllocateMemory", mock_create),
         ROW("vkGetDeviceProcAddr", mock_vulkan_proc),

@@ -23,6 +23,25 @@ enum {
     GUEST_REPLY = 1,
 };
 
+/* The mock's memory: type 0 takes host pointers, type 1 must be mapped by the driver. */
+enum { MOCK_IMPORTED, MOCK_MAPPED };
+#define MOCK_MAPPED_SIZE 65536u
+
+struct mock_vulkan_log {
+    bool portability; /* set by the test: the driver is one of those that translate */
+    VkInstanceCreateFlags instance_flags;
+    bool subset_enabled;
+    VkBool32 subset_features[2];        /* as enabled: the first and the last */
+    struct pv_vn_vkCmdDrawIndexed draw; /* the last call's parameters */
+    struct pv_vn_vkCmdPushConstants push;
+    uint8_t pushed[512];
+    void *mapped;                                   /* what vkMapMemory gave last */
+    VkExternalMemoryHandleTypeFlags buffer_handles; /* of the last buffer */
+    unsigned memories_freed, devices_destroyed, instances_destroyed;
+};
+
+extern struct mock_vulkan_log mock_vulkan_log;
+
 /* vkGetInstanceProcAddr, and vkGetDeviceProcAddr too. */
 PFN_vkVoidFunction mock_vulkan_proc(void *parent, const char *name);
 extern const struct pv_vn_driver mock_vulkan_driver;

@@ -34,7 +34,7 @@
 static struct frame f;
 
 /* Runs `code` at an exception level, with what the caller put into x[]. */
-static void go(const uint32_t *code, uint64_t pstate)
+static inline void go(const uint32_t *code, uint64_t pstate)
 {
     f.pc = (pstate & 0xf) == PSTATE_EL0 ? USER(code) : (uintptr_t)code;
     f.pstate = pstate;
@@ -42,7 +42,7 @@ static void go(const uint32_t *code, uint64_t pstate)
 }
 
 /* Where it stopped: instruction `n` of `code`. */
-static bool stopped_at(const uint32_t *code, unsigned n)
+static inline bool stopped_at(const uint32_t *code, unsigned n)
 {
     return (uint32_t)f.pc == (uint32_t)(uintptr_t)(code + n) + (f.vector >= 0x400 ? 0x40000000 : 0);
 }

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs a bare-metal guest program on the interpreter: guest-host IMAGE VCPUS. A program passes when
- * every vCPU has said so; docs/internals/guest-tests.md describes the device.
+ * Runs a bare-metal guest program: guest-host IMAGE VCPUS ENGINE. A program passes when every vCPU
+ * has said so; docs/internals/guest-tests.md describes the device.
  */
 #include "guest.h"
 
 #include "base/error.h"
 #include "base/util.h"
 #include "engine/engine.h"
+#include "host/clock.h"
+#include "host/loop.h"
+#include "machine/gicv3.h"
+#include "machine/timer.h"
 #include "memory/address_space.h"
 
 #include <inttypes.h>
@@ -20,7 +24,12 @@
 #define TIMEOUT_S 60u
 
 struct host {
+    struct pv_loop *loop;
+    struct pv_timer *tick;
     struct pv_address_space *as;
+    struct pv_gic *gic;
+    struct pv_gtimer *timer;
+    unsigned ms; /* since the start */
     struct pv_engine *engine;
     unsigned vcpus;
     _Atomic unsigned done; /* a bit for each vCPU */
@@ -69,11 +78,31 @@ static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
         pv_vcpu_power_off(pv_engine_vcpu(host->engine, vcpu));
 }
 
-/* The counter and the timer's registers exist, and read as 1. */
 static bool sysreg_read(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t *value)
 {
-    *value = 1;
-    return (sysreg & ~0x7fu) == PV_SYSREG(3, 3, 14, 0, 0);
+    struct host *host = opaque;
+    return pv_gic_sysreg_read(host->gic, vcpu, sysreg, value) ||
+           pv_gtimer_sysreg_read(host->timer, vcpu, sysreg, value);
+}
+
+static bool sysreg_write(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t value)
+{
+    struct host *host = opaque;
+    return pv_gic_sysreg_write(host->gic, vcpu, sysreg, value) ||
+           pv_gtimer_sysreg_write(host->timer, vcpu, sysreg, value);
+}
+
+static void set_line(void *opaque, unsigned vcpu, bool fiq, bool level)
+{
+    struct host *host = opaque;
+    if (host->engine) /* the GIC is there before it */
+        pv_vcpu_set_line(pv_engine_vcpu(host->engine, vcpu), fiq ? PV_LINE_FIQ : PV_LINE_IRQ,
+                         level);
+}
+
+static void set_ppi(void *opaque, unsigned vcpu, unsigned intid, bool level)
+{
+    pv_gic_set_ppi(((struct host *)opaque)->gic, vcpu, intid, level);
 }
 
 static void fatal(void *opaque, unsigned vcpu, const char *message)
@@ -99,56 +128,79 @@ static int load(struct host *host, const char *path)
     return ret;
 }
 
-static int start(struct host *host, const char *path)
+static bool is_over(const struct host *host)
+{
+    return host->failed || host->done == (1u << host->vcpus) - 1;
+}
+
+/* Each millisecond, until every vCPU is done or one has failed. */
+static void tick(void *opaque)
+{
+    struct host *host = opaque;
+    uint64_t line = atomic_exchange(&host->delayed, 0);
+    if (line) {
+        usleep((useconds_t)(line >> 16 & 0xffff) * 1000);
+        drive_line(host, line);
+    }
+    if (is_over(host) || ++host->ms > TIMEOUT_S * 1000)
+        pv_loop_stop(host->loop);
+    else
+        pv_timer_set(host->tick, pv_clock_ns() + 1000000);
+}
+
+static int start(struct host *host, const char *path, const struct pv_engine_ops *engine)
 {
     static const struct pv_mmio_ops ops = {device_read, device_write};
     static const struct pv_engine_client client = {
-        .smccc = smccc, .sysreg_read = sysreg_read, .fatal = fatal};
+        .smccc = smccc, .sysreg_read = sysreg_read, .sysreg_write = sysreg_write, .fatal = fatal};
     static const uint64_t mpidr[VCPUS] = {0, 1, 2, 3};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
-    if (pv_as_create(&host->as, &err) < 0 ||
+    if (pv_loop_create(&host->loop, &err) < 0 ||
+        pv_timer_create(&host->tick, host->loop, tick, host, &err) < 0 ||
+        pv_as_create(&host->as, &err) < 0 ||
         pv_as_add_ram(host->as, RAM_BASE, RAM_SIZE, "ram", &err) < 0 ||
         pv_as_add_mmio(host->as, DEVICE, 4096, &ops, host, "test", &err) < 0 ||
         load(host, path) < 0)
+        return -1;
+    const struct pv_gic_config gic = {
+        .as = host->as, .vcpus = host->vcpus, .mpidr = mpidr, .set_line = set_line, .opaque = host};
+    const struct pv_gtimer_config timer = {host->loop, host->vcpus, pv_clock_ns, set_ppi, host};
+    if (pv_gic_create(&host->gic, &gic, &err) < 0 ||
+        pv_gtimer_create(&host->timer, &timer, &err) < 0)
         return -1;
     const struct pv_engine_config config = {.as = host->as,
                                             .vcpus = host->vcpus,
                                             .client = &client,
                                             .client_opaque = host,
                                             .mpidr = mpidr};
-    if (pv_engine_create(&host->engine, pv_engine_find("interp"), &config, &err) < 0 ||
+    if (pv_engine_create(&host->engine, engine, &config, &err) < 0 ||
         pv_engine_start(host->engine, &err) < 0)
         return -1;
     return pv_vcpu_power_on(pv_engine_vcpu(host->engine, 0), RAM_BASE, 0);
 }
 
-/* Until every vCPU is done or one has failed. */
-static bool wait_until_over(struct host *host)
-{
-    for (unsigned ms = 0; ms < TIMEOUT_S * 1000; ms++) {
-        if (host->failed || host->done == (1u << host->vcpus) - 1)
-            return true;
-        uint64_t line = atomic_exchange(&host->delayed, 0);
-        if (line) {
-            usleep((useconds_t)(line >> 16 & 0xffff) * 1000);
-            drive_line(host, line);
-        }
-        usleep(1000);
-    }
-    return false;
-}
-
 int main(int argc, char **argv)
 {
-    struct host host = {.vcpus = argc == 3 ? (unsigned)atoi(argv[2]) : 0};
-    if (host.vcpus < 1 || host.vcpus > VCPUS) {
-        fprintf(stderr, "usage: guest-host IMAGE VCPUS\n");
+    struct host host = {.vcpus = argc == 4 ? (unsigned)atoi(argv[2]) : 0};
+    const struct pv_engine_ops *engine = argc == 4 ? pv_engine_find(argv[3]) : NULL;
+    if (host.vcpus < 1 || host.vcpus > VCPUS || !engine) {
+        fprintf(stderr, "usage: guest-host IMAGE VCPUS ENGINE\n");
         return 2;
     }
-    bool started = start(&host, argv[1]) == 0;
-    bool over = started && wait_until_over(&host);
+    if (pv_engine_probe(engine, NULL) < 0)
+        return 77; /* not on this host: skipped */
+    bool started = start(&host, argv[1], engine) == 0;
+    if (started) {
+        tick(&host);
+        started = pv_loop_run(host.loop, NULL) >= 0;
+    }
+    bool over = started && is_over(&host);
     pv_engine_destroy(host.engine);
+    pv_gtimer_destroy(host.timer);
+    pv_gic_destroy(host.gic);
     pv_as_destroy(host.as);
+    pv_timer_destroy(host.tick);
+    pv_loop_destroy(host.loop);
     if (over && !host.failed)
         return 0;
     if (!started)

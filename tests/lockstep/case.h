@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Test cases for single instructions, as an oracle (oracle.c on ARM64, vixl.cc) and the checker
- * (check.c, our engines) both derive them: a case is an instruction word, a kind of operands and a
- * number, and from those come all registers and the memory. Everyone reduces the state afterwards
- * to a hash, or to 0 when the instruction raised an exception; only hashes travel.
+ * Test cases for one instruction or a few in a row, as an oracle (oracle.c on ARM64, vixl.cc) and
+ * the checker (check.c, our engines) both derive them: a case is instruction words, a kind of
+ * operands and a number, and from those come all registers and the memory. Everyone reduces the
+ * state afterwards to a hash, or to 0 when the instruction raised an exception; only hashes travel.
  *
  * Included by C and C++.
  */
@@ -18,8 +18,11 @@
 #define CASE_MEMORY      0x10000000u /* state->memory, as the instruction sees it */
 #define CASE_MEMORY_SIZE 4096u
 #define CASE_CODE        0x10080000u
-#define CASE_PC          (CASE_CODE + 0x800) /* the instruction; behind it is where it falls to */
-#define CASE_TAKEN       (CASE_PC + 16)      /* where a branch may go */
+#define CASE_WORDS       8u
+#define CASE_PC          (CASE_CODE + 0x800) /* the words; NOPs for those that are not used */
+#define CASE_NEXT        (CASE_PC + 4 * CASE_WORDS) /* what they fall to */
+#define CASE_TAKEN       (CASE_PC + 64)             /* where a branch may go */
+#define CASE_NOP         0xd503201fu
 
 /* What the SIMD registers hold. */
 enum case_kind {
@@ -28,12 +31,16 @@ enum case_kind {
     CASE_SINGLE,
     CASE_DOUBLE,
     CASE_KIND_MASK = 15,
-    CASE_PLAIN_FP = 16, /* or-ed in: FPCR is 0, and FPSR is not compared */
+    CASE_PLAIN_FP = 16,   /* or-ed in: FPCR is 0, and FPSR is not compared */
+    CASE_USUAL_FPCR = 32, /* or-ed in: FPCR is 0, as in most programs; translators know it */
 };
 
-/* What programs read from standard input. */
+/*
+ * What programs read from standard input. Only a word that is alone may access memory or branch.
+ */
 struct case_request {
-    uint32_t word, kind;
+    uint32_t kind;
+    uint32_t word[CASE_WORDS]; /* CASE_NOP behind the last */
 };
 
 /* The layout is known to the assembly in oracle.c and to lockstep.py. */
@@ -197,9 +204,18 @@ static inline void case_match(struct case_state *state, uint32_t word, uint32_t 
         memcpy(&state->x[word >> 16 & 31], state->memory + (base - CASE_MEMORY), 8);
 }
 
-static inline void case_make(struct case_state *state, uint32_t word, uint32_t kind,
+static inline bool case_has_vectors(const struct case_request *request)
+{
+    for (unsigned i = 0; i < CASE_WORDS; i++)
+        if (case_uses_vectors(request->word[i]))
+            return true;
+    return false;
+}
+
+static inline void case_make(struct case_state *state, const struct case_request *request,
                              uint32_t number)
 {
+    const uint32_t word = request->word[0], kind = request->kind;
     uint64_t seed = (uint64_t)number << 32 | word;
     uint64_t *const rn = (word >> 5 & 31) == 31 ? &state->sp : &state->x[word >> 5 & 31];
     for (unsigned i = 0; i < 31; i++)
@@ -208,8 +224,10 @@ static inline void case_make(struct case_state *state, uint32_t word, uint32_t k
     state->nzcv = case_random(&seed) & 0xf0000000;
     state->taken = 0;
     case_make_modes(state, kind & CASE_PLAIN_FP ? 0x30 : case_random(&seed));
+    if (kind & CASE_USUAL_FPCR)
+        state->fpcr = 0;
     memset(state->v, 0, sizeof(state->v));
-    if (case_uses_vectors(word))
+    if (case_has_vectors(request))
         case_make_vectors(state, word, kind & CASE_KIND_MASK, &seed);
     if (case_branches_to_register(word))
         *rn = CASE_TAKEN;
@@ -219,13 +237,13 @@ static inline void case_make(struct case_state *state, uint32_t word, uint32_t k
     }
 }
 
-/* What an instruction does not use is not looked at: it costs more than the instruction. */
-static inline uint64_t case_hash(const struct case_state *state, uint32_t word)
+/* What the instructions do not use is not looked at: it costs more than they do. */
+static inline uint64_t case_hash(const struct case_state *state, const struct case_request *request)
 {
     uint64_t hash = 1, value;
-    const size_t size = case_uses_memory(word)    ? sizeof(*state)
-                        : case_uses_vectors(word) ? offsetof(struct case_state, memory)
-                                                  : offsetof(struct case_state, v);
+    const size_t size = case_uses_memory(request->word[0]) ? sizeof(*state)
+                        : case_has_vectors(request)        ? offsetof(struct case_state, memory)
+                                                           : offsetof(struct case_state, v);
     for (size_t at = 0; at < size; at += 8) {
         memcpy(&value, (const char *)state + at, 8);
         hash = (hash ^ value) * UINT64_C(0xff51afd7ed558ccd);

@@ -6,9 +6,9 @@
  *
  * It knows engines by their ops table alone (engine_impl.h), so that each of them can be judged.
  * The instruction runs at EL0 as it would in the oracle, a Linux program; CLREX is before it, and
- * WFI behind it, at its branch target and in every vector, so that vcpu_run comes back wherever it
- * leads. PC then tells what happened. The low gigabyte is mapped for EL0, and once more at 1 GiB
- * for EL1, which may not execute what EL0 can write (Arm ARM D8.4.1).
+ * WFI behind it, at its branch target and in every vector, so that vcpu_run comes back wherever
+ * they lead. PC then tells what happened. The low gigabyte is mapped for EL0, and once more at 1
+ * GiB for EL1, which may not execute what EL0 can write (Arm ARM D8.4.1).
  */
 #include "base/error.h"
 #include "base/util.h"
@@ -21,7 +21,7 @@
 
 #define EL1(va) (UINT64_C(0x40000000) + (va))
 #define VECTORS (CASE_CODE + 0x1000)
-#define PREPARE (CASE_CODE + 0x2000) /* what EL1 does when the word has changed */
+#define PREPARE (CASE_CODE + 0x2000) /* what EL1 does when the words have changed */
 #define TABLE   (CASE_CODE + 0x3000)
 
 enum {
@@ -53,7 +53,7 @@ static void write_code(struct machine *m)
         INSN_WFI,
     };
     put(m, CASE_PC - 4, INSN_CLREX);
-    put(m, CASE_PC + 4, INSN_WFI);
+    put(m, CASE_NEXT, INSN_WFI);
     put(m, CASE_TAKEN, INSN_WFI);
     for (unsigned i = 0; i < 16; i++)
         put(m, VECTORS + 0x80 * i, INSN_WFI);
@@ -133,9 +133,10 @@ static void run(struct machine *m)
     }
 }
 
-static void new_word(struct machine *m, uint32_t word)
+static void new_words(struct machine *m, const uint32_t *words)
 {
-    put(m, CASE_PC, word);
+    for (unsigned i = 0; i < CASE_WORDS; i++)
+        put(m, CASE_PC + 4 * i, words[i]);
     m->regs = (struct pv_vcpu_state){.x = {CASE_PC}, .pc = EL1(PREPARE), .pstate = PSTATE_EL1H};
     run(m);
 }
@@ -144,7 +145,7 @@ static uint64_t run_case(struct machine *m, struct case_state *state,
                          const struct case_request *request)
 {
     struct pv_vcpu_state *const regs = &m->regs;
-    const uint32_t word = request->word;
+    const bool memory = case_uses_memory(request->word[0]);
     memcpy(regs->x, state->x, sizeof(regs->x));
     memcpy(regs->v, state->v, sizeof(regs->v));
     regs->sp_el0 = state->sp;
@@ -152,7 +153,7 @@ static uint64_t run_case(struct machine *m, struct case_state *state,
     regs->fpsr = (uint32_t)state->fpsr;
     regs->pstate = state->nzcv; /* EL0 */
     regs->pc = CASE_PC - 4;
-    if (case_uses_memory(word))
+    if (memory)
         memcpy(m->memory, state->memory, CASE_MEMORY_SIZE);
     run(m);
     if (regs->pc >= EL1(VECTORS))
@@ -164,9 +165,9 @@ static uint64_t run_case(struct machine *m, struct case_state *state,
     state->fpsr = request->kind & CASE_PLAIN_FP ? 0 : regs->fpsr;
     state->nzcv = regs->pstate & 0xf0000000;
     state->taken = regs->pc >= CASE_TAKEN; /* PC is at the WFI, or behind it */
-    if (case_uses_memory(word))
+    if (memory)
         memcpy(state->memory, m->memory, CASE_MEMORY_SIZE);
-    return case_hash(state, word);
+    return case_hash(state, request);
 }
 
 int main(int argc, char **argv)
@@ -185,9 +186,9 @@ int main(int argc, char **argv)
         return 1;
     }
     for (struct case_request r; fread(&r, sizeof(r), 1, stdin) == 1;) {
-        new_word(&m, r.word);
+        new_words(&m, r.word);
         for (uint32_t i = 0; i < cases; i++) {
-            case_make(&state, r.word, r.kind, i);
+            case_make(&state, &r, i);
             const uint64_t hash = run_case(&m, &state, &r);
             if (argc > 3)
                 fwrite(&state, sizeof(state), 1, stdout);

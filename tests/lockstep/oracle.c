@@ -59,10 +59,10 @@ __asm__(".pushsection .rodata\n"
         "clrex\n"
         "b case_slot\n"
         ".org case_code + 0x800\n"
-        "case_slot: nop\n"
+        "case_slot:\n"
+        ".fill 8, 4, 0xd503201f\n"
         "b case_next\n"
-        "nop\n"
-        "nop\n"
+        ".org case_code + 0x840\n"
         "b case_taken\n"
         "case_taken:\n"
         "msr tpidr_el0, x30\n"
@@ -120,19 +120,20 @@ static void on_signal(int signal)
     siglongjmp(raised, signal);
 }
 
-static uint64_t run_case(uint32_t word, uint32_t kind, uint32_t number)
+static uint64_t run_case(const struct case_request *request, uint32_t number)
 {
     uint8_t *const memory = (uint8_t *)(uintptr_t)CASE_MEMORY;
-    case_make(&state, word, kind, number);
-    if (case_uses_memory(word))
+    const bool memory_used = case_uses_memory(request->word[0]);
+    case_make(&state, request, number);
+    if (memory_used)
         memcpy(memory, state.memory, CASE_MEMORY_SIZE);
     if (sigsetjmp(raised, 1) != 0)
         return 0;
     ((void (*)(struct case_state *))(uintptr_t)CASE_CODE)(&state);
     state.taken = state.taken != 0;
-    if (case_uses_memory(word))
+    if (memory_used)
         memcpy(state.memory, memory, CASE_MEMORY_SIZE);
-    return case_hash(&state, word);
+    return case_hash(&state, request);
 }
 
 static bool prepare(void)
@@ -167,10 +168,10 @@ int main(int argc, char **argv)
         return 1;
     }
     for (struct case_request r; fread(&r, sizeof(r), 1, stdin) == 1;) {
-        *slot = r.word;
-        __builtin___clear_cache((char *)slot, (char *)(slot + 1));
+        memcpy(slot, r.word, sizeof(r.word));
+        __builtin___clear_cache((char *)slot, (char *)(slot + CASE_WORDS));
         for (uint32_t i = 0; i < cases; i++) {
-            const uint64_t hash = run_case(r.word, r.kind, i);
+            const uint64_t hash = run_case(&r, i);
             if (argc > 2)
                 fwrite(&state, sizeof(state), 1, stdout);
             else

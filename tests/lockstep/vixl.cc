@@ -60,15 +60,16 @@ static void store(Simulator &sim)
 static uint64_t run_case(Simulator &sim, const case_request &request, uint32_t number)
 {
     uint8_t *const memory = (uint8_t *)(uintptr_t)CASE_MEMORY;
-    case_make(&state, request.word, request.kind, number);
-    if (case_uses_memory(request.word))
+    case_make(&state, &request, number);
+    if (case_uses_memory(request.word[0]))
         memcpy(memory, state.memory, CASE_MEMORY_SIZE);
     load(sim);
-    sim.ExecuteInstruction();
+    for (unsigned i = 0; i < CASE_WORDS && request.word[i] != CASE_NOP; i++)
+        sim.ExecuteInstruction();
     store(sim);
-    if (case_uses_memory(request.word))
+    if (case_uses_memory(request.word[0]))
         memcpy(state.memory, memory, CASE_MEMORY_SIZE);
-    return case_hash(&state, request.word);
+    return case_hash(&state, &request);
 }
 
 static bool map_fixed(uint32_t at, size_t size)
@@ -85,7 +86,7 @@ static void answer(Simulator &sim, const case_request &request, uint32_t cases, 
     static volatile bool known;
     number = 0;
     known = true;
-    memcpy((void *)(uintptr_t)CASE_PC, &request.word, sizeof(request.word));
+    memcpy((void *)(uintptr_t)CASE_PC, request.word, sizeof(request.word));
     if (sigsetjmp(aborted, 1) != 0)
         known = false;
     for (; number < cases; number = number + 1) {

@@ -19,6 +19,8 @@ sys.dont_write_bytecode = True
 
 from pvimage import BuildError, archive, build, initramfs, library, rootfs  # noqa: E402
 
+STAMP = 1_700_000_000  # when the test's packages say that they were built
+
 
 class Quiet:
     """A Progress that keeps what it was told."""
@@ -49,7 +51,8 @@ def make_package(folder, name, files, control="", scripts=None):
         path.chmod(0o755 if text.startswith("#!") else 0o644)
     path = folder / f"{name}.deb"
     subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, path],
-                   check=True, capture_output=True)
+                   check=True, capture_output=True,
+                   env=dict(os.environ, SOURCE_DATE_EPOCH=str(STAMP)))
     return archive.Package(name, "1:2.0-1", "arm64", path, "0" * 64)
 
 
@@ -142,6 +145,7 @@ class Rootfs(unittest.TestCase):
         for package in (first, second):
             tree.add(package)
         tree.finish(["first"], [first, second])
+        self.assertEqual(tree.newest, STAMP)
 
         status = self.query("-W", "-f", "${Package} ${Status} ${Version}\n")
         self.assertEqual(status, "first install ok unpacked 1:2.0-1\n"

@@ -236,7 +236,7 @@ static void test_refusals(void **state)
     int fd = open(f.path, O_WRONLY);
     assert_int_equal(pwrite(fd, "QFI\xfb", 4, 0), 4);
     close(fd);
-    assert_refused(&f, f.path, false, EINVAL, "qcow2");
+    assert_refused(&f, f.path, false, ENOTSUP, "qcow2");
     teardown(&f);
 }
 

@@ -4,10 +4,8 @@
 
 #include "block/block.h"
 #include "device/blk.h"
-#include "device/console.h"
 #include "device/net.h"
 #include "device/rng.h"
-#include "host/chardev.h"
 #include "net/netdev.h"
 
 #include <errno.h>
@@ -749,94 +747,6 @@ static void test_net_queue_reset(void **state)
     driver_teardown(&d);
 }
 
-/* ---- console, with a chardev of our own ---- */
-
-struct pv_chardev {
-    struct pv_chardev_client client;
-    char output[256];
-    size_t output_len;
-    unsigned can_accept;
-};
-
-void pv_chardev_set_client(struct pv_chardev *chardev, const struct pv_chardev_client *client)
-{
-    chardev->client = *client;
-}
-
-void pv_chardev_write(struct pv_chardev *chardev, const void *data, size_t len)
-{
-    assert_true(chardev->output_len + len < sizeof(chardev->output));
-    memcpy(chardev->output + chardev->output_len, data, len);
-    chardev->output_len += len;
-}
-
-void pv_chardev_can_accept(struct pv_chardev *chardev)
-{
-    chardev->can_accept++;
-}
-
-static void console_setup(struct driver *d, struct pv_chardev *chardev)
-{
-    *chardev = (struct pv_chardev){0};
-    driver_setup(d);
-    struct pv_virtio_device *dev;
-    assert_int_equal(pv_vconsole_create(&dev, d->loop, d->as, chardev, NULL), 0);
-    attach(d, dev);
-}
-
-static size_t type(struct pv_chardev *chardev, const char *text)
-{
-    return chardev->client.receive(chardev->client.opaque, text, strlen(text));
-}
-
-static void test_console(void **state)
-{
-    struct driver d;
-    struct pv_chardev chardev;
-    console_setup(&d, &chardev);
-    assert_int_equal(type(&chardev, "early"), 0);
-    bring_up(&d, VERSION_1 | 1);
-    assert_true(chardev.can_accept >= 1);
-
-    assert_int_equal(pv_as_write(d.as, DATA, "login: ", 7), 0);
-    put_desc(&d, 1, 0, DATA, 3, DESC_NEXT, 1);
-    put_desc(&d, 1, 1, DATA + 3, 4, 0, 0);
-    offer(&d, 1, 0);
-    kick(&d, 1);
-    assert_string_equal(chardev.output, "login: ");
-
-    put_desc(&d, 0, 0, DATA + 0x100, 4, DESC_WRITE, 0);
-    offer(&d, 0, 0);
-    assert_int_equal(type(&chardev, "root\n"), 4);
-    assert_int_equal(used_len(&d, 0, 0), 4);
-    unsigned before = chardev.can_accept;
-    put_desc(&d, 0, 1, DATA + 0x200, 64, DESC_WRITE, 0);
-    offer(&d, 0, 1);
-    kick(&d, 0);
-    assert_int_equal(chardev.can_accept, before + 1);
-    assert_int_equal(type(&chardev, "\n"), 1);
-
-    chardev.client.resized(chardev.client.opaque, 132, 50);
-    assert_int_equal(d.config_interrupts, 1);
-    assert_int_equal(pv_virtio_config_read(d.dev, 0, 4), 50 << 16 | 132);
-    driver_teardown(&d);
-    assert_int_equal(type(&chardev, "gone"), 4); /* whoever still types talks to nobody */
-}
-
-static void test_console_absurd_write(void **state)
-{
-    struct driver d;
-    struct pv_chardev chardev;
-    console_setup(&d, &chardev);
-    bring_up(&d, VERSION_1);
-    put_desc(&d, 1, 0, RAM_BASE, RAM_SIZE, 0, 0);
-    offer(&d, 1, 0);
-    kick(&d, 1);
-    assert_true(failed(&d));
-    assert_int_equal(chardev.output_len, 0);
-    driver_teardown(&d);
-}
-
 /* ---- rng ---- */
 
 static void test_rng(void **state)
@@ -889,8 +799,6 @@ int main(void)
         BOTH_RINGS(test_net_control),
         BOTH_RINGS(test_net_multiqueue),
         BOTH_RINGS(test_net_queue_reset),
-        BOTH_RINGS(test_console),
-        BOTH_RINGS(test_console_absurd_write),
         BOTH_RINGS(test_rng),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "gpu/venus/metal_bridge.h"
 #include "mock_vulkan.h"
 
 struct guest {
@@ -142,6 +143,236 @@ static void a_removed_object_is_not_remembered(void **state)
     assert_true(pv_vn_context_gone(guest->ctx));
 }
 
+/* ---- Flat commands: the short way must do what the tables say ---- */
+
+enum { LAYOUT = 150 };
+
+static void flat_commands_carry_every_parameter(void **state)
+{
+    struct guest *guest = *state;
+    const struct pv_vn_vkCmdDrawIndexed draw = {.commandBuffer = (VkCommandBuffer)GUEST_COMMANDS,
+                                                .indexCount = 1,
+                                                .instanceCount = 2,
+                                                .firstIndex = 3,
+                                                .vertexOffset = -4,
+                                                .firstInstance = 5};
+    const struct pv_vn_vkCmdDrawIndexed *got = &mock_vulkan_log.draw;
+    assert_non_null(pv_vn_flats[PV_VN_COMMAND_vkCmdDrawIndexed]);
+    guest_run(&guest->stream, PV_VN_COMMAND_vkCmdDrawIndexed, &draw);
+    assert_ptr_equal(got->commandBuffer, (VkCommandBuffer)0x4000); /* the mock's first */
+    assert_int_equal(got->indexCount, 1);
+    assert_int_equal(got->instanceCount, 2);
+    assert_int_equal(got->firstIndex, 3);
+    assert_int_equal(got->vertexOffset, -4);
+    assert_int_equal(got->firstInstance, 5);
+}
+
+static size_t encode_push(void *to, size_t room, uint32_t size)
+{
+    static uint8_t values[512];
+    for (unsigned i = 0; i < sizeof(values); i++)
+        values[i] = (uint8_t)(i * 3 + 1);
+    const struct pv_vn_vkCmdPushConstants push = {.commandBuffer = (VkCommandBuffer)GUEST_COMMANDS,
+                                                  .layout = (VkPipelineLayout)LAYOUT,
+                                                  .stageFlags = 1,
+                                                  .offset = 8,
+                                                  .size = size,
+                                                  .pValues = values};
+    return guest_encode(to, room, PV_VN_COMMAND_vkCmdPushConstants, 0, &push);
+}
+
+static void pushed_bytes_are_bounded(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t words[256];
+    pv_vn_object_add(guest->ctx, &(struct pv_gpu_entry){.id = LAYOUT,
+                                                        .handle = 0x5555,
+                                                        .type = PV_VN_HANDLE_VkPipelineLayout,
+                                                        .owner = guest->ctx->devices});
+    for (uint32_t size = 1; size <= 300; size += size < 8 ? 1 : 31) { /* 256 is the short way's */
+        size_t bytes = encode_push(words, sizeof(words), size);
+        memset(mock_vulkan_log.pushed, 0, sizeof(mock_vulkan_log.pushed));
+        assert_int_equal(pv_vn_stream_one(&guest->stream, words, bytes), bytes);
+        assert_int_equal(mock_vulkan_log.push.size, size);
+        assert_int_equal((uintptr_t)mock_vulkan_log.push.layout, 0x5555);
+        assert_int_equal(mock_vulkan_log.push.offset, 8);
+        assert_int_equal(mock_vulkan_log.pushed[size - 1], (uint8_t)((size - 1) * 3 + 1));
+        assert_int_equal(mock_vulkan_log.pushed[size], 0);
+    }
+    mock_vulkan_log.push.size = 0;
+    size_t bytes = encode_push(words, sizeof(words), 16);
+    words[9]++; /* the count of bytes, no longer the size */
+    assert_int_equal(pv_vn_stream_one(&guest->stream, words, bytes), 0);
+    assert_true(pv_vn_context_gone(guest->ctx));
+    assert_int_equal(mock_vulkan_log.push.size, 0);
+}
+
+static void a_cut_off_push_is_not_executed(void **state)
+{
+    struct guest *guest = *state;
+    uint32_t words[64];
+    pv_vn_object_add(guest->ctx, &(struct pv_gpu_entry){.id = LAYOUT,
+                                                        .handle = 0x5555,
+                                                        .type = PV_VN_HANDLE_VkPipelineLayout,
+                                                        .owner = guest->ctx->devices});
+    size_t bytes = encode_push(words, sizeof(words), 16);
+    mock_vulkan_log.push.size = 0;
+    assert_int_equal(pv_vn_stream_one(&guest->stream, words, bytes - 4), 0);
+    assert_true(pv_vn_context_gone(guest->ctx));
+    assert_int_equal(mock_vulkan_log.push.size, 0);
+}
+
+/* ---- Memory ---- */
+
+enum { MEMORY = 400 };
+
+static void allocate(struct guest *guest, uint64_t id, uint32_t type, uint64_t size)
+{
+    const VkMemoryAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+                                       .allocationSize = size,
+                                       .memoryTypeIndex = type};
+    const struct pv_vn_vkAllocateMemory args = {
+        .device = (VkDevice)GUEST_DEVICE, .pAllocateInfo = &info, .ids_pMemory = &id};
+    guest_run(&guest->stream, PV_VN_COMMAND_vkAllocateMemory, &args);
+}
+
+static void free_memory(struct guest *guest, uint64_t id)
+{
+    const struct pv_vn_vkFreeMemory args = {.device = (VkDevice)GUEST_DEVICE,
+                                            .memory = (VkDeviceMemory)id};
+    guest_run(&guest->stream, PV_VN_COMMAND_vkFreeMemory, &args);
+}
+
+static void a_type_without_import_is_mapped_by_the_driver(void **state)
+{
+    struct guest *guest = *state;
+    struct pv_renderer_mapping mapping;
+    unsigned before = mock_vulkan_log.memories_freed;
+    allocate(guest, MEMORY, MOCK_MAPPED, 5000);
+    struct pv_gpu_memory *pages = pv_vn_memory_export(guest->ctx, MEMORY, 8192);
+    assert_non_null(pages);
+    pv_gpu_memory_describe(pages, &mapping);
+    assert_ptr_equal(mapping.host, mock_vulkan_log.mapped);
+    assert_int_equal(mapping.size, 8192);
+    assert_int_equal(mapping.fd, -1);
+    free_memory(guest, MEMORY);
+    assert_int_equal(mock_vulkan_log.memories_freed, before); /* a guest has it in its window */
+    pv_gpu_memory_unref(pages);
+    assert_int_equal(mock_vulkan_log.memories_freed, before + 1);
+}
+
+static void mapped_pages_outlive_their_device(void **state)
+{
+    struct guest *guest = *state;
+    struct mock_vulkan_log before = mock_vulkan_log;
+    const struct pv_vn_vkDestroyInstance destroy = {.instance = (VkInstance)GUEST_INSTANCE};
+    allocate(guest, MEMORY, MOCK_MAPPED, 4096);
+    struct pv_gpu_memory *pages = pv_vn_memory_export(guest->ctx, MEMORY, 4096);
+    guest_run(&guest->stream, PV_VN_COMMAND_vkDestroyInstance, &destroy);
+    assert_false(has(guest, PV_VN_HANDLE_VkDevice, GUEST_DEVICE));
+    assert_int_equal(mock_vulkan_log.devices_destroyed, before.devices_destroyed);
+    assert_int_equal(mock_vulkan_log.instances_destroyed, before.instances_destroyed);
+    pv_gpu_memory_unref(pages);
+    assert_int_equal(mock_vulkan_log.devices_destroyed, before.devices_destroyed + 1);
+    assert_int_equal(mock_vulkan_log.instances_destroyed, before.instances_destroyed + 1);
+}
+
+static void create_buffer(struct guest *guest, uint64_t id, const void *chain)
+{
+    const VkBufferCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .pNext = chain, .size = 64};
+    const struct pv_vn_vkCreateBuffer args = {
+        .device = (VkDevice)GUEST_DEVICE, .pCreateInfo = &info, .ids_pBuffer = &id};
+    guest_run(&guest->stream, PV_VN_COMMAND_vkCreateBuffer, &args);
+}
+
+/* Mesa's driver says "no handle types" of buffers that nobody else shall see. */
+static void buffers_expect_the_pages_they_will_get(void **state)
+{
+    const VkExternalMemoryHandleTypeFlags host =
+        VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+    VkExternalMemoryBufferCreateInfo external = {
+        .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO};
+    struct guest *guest = *state;
+    struct pv_vn_physical *physical = &guest->ctx->instances->physicals[0];
+    uint64_t id = 500;
+    for (unsigned unified = 0; unified < 2; unified++) {
+        physical->unified = unified;
+        create_buffer(guest, id++, NULL);
+        assert_int_equal(mock_vulkan_log.buffer_handles, unified ? host : 0);
+        external.handleTypes = 0;
+        create_buffer(guest, id++, &external);
+        assert_int_equal(mock_vulkan_log.buffer_handles, unified ? host : 0);
+        external.handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT;
+        create_buffer(guest, id++, &external);
+        assert_int_equal(mock_vulkan_log.buffer_handles, host);
+    }
+}
+
+/* A guest that frees memory but keeps the blob of it has not given anything back. */
+static void pages_count_until_their_last_user_is_gone(void **state)
+{
+    struct guest *guest = *state;
+    struct pv_gpu_account account = {.max = 3 * 65536};
+    uint64_t id = MEMORY;
+    guest->ctx->account = &account;
+    for (uint32_t type = MOCK_IMPORTED; type <= MOCK_MAPPED; type++, id++) {
+        struct pv_gpu_memory *pages;
+        allocate(guest, id, type, 2 * 65536);
+        assert_non_null(pages = pv_vn_memory_export(guest->ctx, id, 2 * 65536));
+        free_memory(guest, id++);
+        allocate(guest, id, type, 2 * 65536);
+        assert_null(pv_vn_memory_export(guest->ctx, id, 4096));
+        pv_gpu_memory_unref(pages);
+        assert_int_equal(atomic_load(&account.used), 0);
+    }
+    guest->ctx->account = NULL;
+}
+
+/* ---- Drivers that translate to another API ---- */
+
+static int start_portable(void **state)
+{
+    mock_vulkan_log.portability = true;
+    return start(state);
+}
+
+static int stop_portable(void **state)
+{
+    mock_vulkan_log.portability = false;
+    return stop(state);
+}
+
+static void portability_drivers_are_asked_for(void **state)
+{
+    assert_int_equal(mock_vulkan_log.instance_flags,
+                     VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR);
+    assert_true(mock_vulkan_log.subset_enabled);
+    assert_int_equal(mock_vulkan_log.subset_features[0], VK_FALSE); /* as the driver has them */
+    assert_int_equal(mock_vulkan_log.subset_features[1], VK_TRUE);
+}
+
+static void other_drivers_hear_nothing_of_portability(void **state)
+{
+    assert_int_equal(mock_vulkan_log.instance_flags, 0);
+    assert_false(mock_vulkan_log.subset_enabled);
+}
+
+static void note(void *opaque, const char *name, const char *value)
+{
+    unsigned *count = opaque;
+    assert_int_equal(strncmp(name, "MVK_CONFIG_", 11), 0);
+    assert_int_equal(strlen(value), 1);
+    ++*count;
+}
+
+static void the_metal_driver_has_settings(void **state)
+{
+    unsigned count = 0;
+    pv_metal_bridge_configure(note, &count);
+    assert_int_equal(count, 3);
+}
+
 /* ---- Rings ---- */
 
 enum { RING_RESOURCE = 50, RING = 7, HEAD = 0, TAIL = 64, STATUS = 128, BUFFER = 192, ROOM = 4096 };
@@ -251,6 +482,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_pool_takes_its_own_children_along),
         TEST(a_removed_object_is_not_remembered),
+        cmocka_unit_test_setup_teardown(portability_drivers_are_asked_for, start_portable,
+                                        stop_portable),
+        TEST(other_drivers_hear_nothing_of_portability),
+        cmocka_unit_test(the_metal_driver_has_settings),
+        TEST(flat_commands_carry_every_parameter),
+        TEST(pushed_bytes_are_bounded),
+        TEST(a_cut_off_push_is_not_executed),
+        TEST(a_type_without_import_is_mapped_by_the_driver),
+        TEST(mapped_pages_outlive_their_device),
+        TEST(buffers_expect_the_pages_they_will_get),
+        TEST(pages_count_until_their_last_user_is_gone),
         TEST(a_sleeping_ring_is_woken),
         TEST(a_blocked_ring_is_alive),
         TEST(a_tail_that_runs_away_loses_the_context),

@@ -1,22 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "bus.h"
 
 #include "base/error.h"
 #include "base/util.h"
-#include "memory/address_space.h"
-#include "pci/pci.h"
 
 #include <errno.h>
 #include <string.h>
-
-#define ECAM  UINT64_C(0x4010000000)
-#define MEM32 UINT64_C(0x10000000)
-#define MEM64 UINT64_C(0x8000000000)
 
 struct fixture {
     struct pv_address_space *as;
@@ -60,19 +49,8 @@ static void setup(struct fixture *f)
     *f = (struct fixture){0};
     assert_int_equal(pv_as_create(&f->as, NULL), 0);
     assert_int_equal(pv_as_add_ram(f->as, 0x40000000, 0x10000, "ram", NULL), 0);
-    struct pv_pci_bus_config config = {
-        .as = f->as,
-        .ecam_base = ECAM,
-        .ecam_size = 0x10000000,
-        .mem32_base = MEM32,
-        .mem32_size = 0x2eff0000,
-        .mem64_base = MEM64,
-        .mem64_size = UINT64_C(0x8000000000),
-        .msi = {.send = send_message, .opaque = f},
-    };
-    for (unsigned i = 0; i < 4; i++)
-        config.intx[i] = (struct pv_irq){.set = set_level, .opaque = f, .line = i};
-    assert_int_equal(pv_pci_bus_create(&f->bus, &config, NULL), 0);
+    f->bus = bus_create(f->as, (struct pv_irq){.set = set_level, .opaque = f},
+                        (struct pv_msi_target){.send = send_message, .opaque = f});
 }
 
 static void teardown(struct fixture *f)
@@ -106,18 +84,6 @@ static struct pv_pci_function *plug(struct fixture *f, int slot, unsigned vector
     return function;
 }
 
-static uint64_t rd(struct fixture *f, uint64_t address, unsigned size)
-{
-    uint64_t value;
-    assert_int_equal(pv_as_cpu_read(f->as, address, size, &value), 0);
-    return value;
-}
-
-static void wr(struct fixture *f, uint64_t address, unsigned size, uint64_t value)
-{
-    assert_int_equal(pv_as_cpu_write(f->as, address, size, value), 0);
-}
-
 static bool mapped(struct fixture *f, uint64_t address)
 {
     struct pv_region_info info;
@@ -135,32 +101,32 @@ static void test_header(void **state)
     setup(&f);
     plug(&f, 5, 0);
     const uint64_t c = slot_config(5);
-    assert_int_equal(rd(&f, ECAM, 4), 0x00081b36);
-    assert_int_equal(rd(&f, ECAM + 8, 4) >> 8, 0x060000);
-    assert_int_equal(rd(&f, c, 4), 0x56781234);
-    assert_int_equal(rd(&f, c + 8, 4), 0x01020307);
-    assert_int_equal(rd(&f, c + 0x2c, 4), 0xdef09abc);
-    assert_int_equal(rd(&f, c + 0x3d, 1), 1);
-    assert_int_equal(rd(&f, c + 0x100, 4), 0); /* no extended capabilities */
+    assert_int_equal(rd(f.as, ECAM, 4), 0x00081b36);
+    assert_int_equal(rd(f.as, ECAM + 8, 4) >> 8, 0x060000);
+    assert_int_equal(rd(f.as, c, 4), 0x56781234);
+    assert_int_equal(rd(f.as, c + 8, 4), 0x01020307);
+    assert_int_equal(rd(f.as, c + 0x2c, 4), 0xdef09abc);
+    assert_int_equal(rd(f.as, c + 0x3d, 1), 1);
+    assert_int_equal(rd(f.as, c + 0x100, 4), 0); /* no extended capabilities */
 
     /* Nothing there: all ones, and writes fall on the floor. */
-    assert_int_equal(rd(&f, slot_config(6), 4), UINT32_MAX);
-    assert_int_equal(rd(&f, c + 0x1000, 2), 0xffff); /* function 1 */
-    assert_int_equal(rd(&f, ECAM + 0x100000, 8), UINT64_MAX);
-    assert_int_equal(rd(&f, c + 0xffe, 4), UINT32_MAX); /* across the end */
-    wr(&f, slot_config(6), 4, 0);
+    assert_int_equal(rd(f.as, slot_config(6), 4), UINT32_MAX);
+    assert_int_equal(rd(f.as, c + 0x1000, 2), 0xffff); /* function 1 */
+    assert_int_equal(rd(f.as, ECAM + 0x100000, 8), UINT64_MAX);
+    assert_int_equal(rd(f.as, c + 0xffe, 4), UINT32_MAX); /* across the end */
+    wr(f.as, slot_config(6), 4, 0);
 
     /* Read-only bits stay, the others take what is written, bytewise too. */
-    wr(&f, c, 4, 0);
-    wr(&f, c + 6, 2, 0xffff);
-    assert_int_equal(rd(&f, c, 4), 0x56781234);
-    assert_int_equal(rd(&f, c + 6, 2), 0);
-    wr(&f, c + 4, 2, 0xffff);
-    assert_int_equal(rd(&f, c + 4, 2), 0x0546);
-    wr(&f, c + 5, 1, 0);
-    assert_int_equal(rd(&f, c + 4, 2), 0x0046);
-    wr(&f, c + 0x3c, 4, 0x0000ffab);
-    assert_int_equal(rd(&f, c + 0x3c, 2), 0x01ab);
+    wr(f.as, c, 4, 0);
+    wr(f.as, c + 6, 2, 0xffff);
+    assert_int_equal(rd(f.as, c, 4), 0x56781234);
+    assert_int_equal(rd(f.as, c + 6, 2), 0);
+    wr(f.as, c + 4, 2, 0xffff);
+    assert_int_equal(rd(f.as, c + 4, 2), 0x0546);
+    wr(f.as, c + 5, 1, 0);
+    assert_int_equal(rd(f.as, c + 4, 2), 0x0046);
+    wr(f.as, c + 0x3c, 4, 0x0000ffab);
+    assert_int_equal(rd(f.as, c + 0x3c, 2), 0x01ab);
     teardown(&f);
     assert_int_equal(f.destroyed, 1);
 }
@@ -198,24 +164,24 @@ static void test_bar_sizing_and_moves(void **state)
     assert_int_equal(pv_pci_add_bar(fn, 2, 0x1800, false, false, &bar_ops, NULL, NULL), -EINVAL);
     const uint64_t c = slot_config(1);
 
-    wr(&f, c + 0x10, 4, UINT32_MAX);
-    assert_int_equal(rd(&f, c + 0x10, 4), 0xffffe000);
-    wr(&f, c + 0x20, 8, UINT64_MAX);
-    assert_int_equal(rd(&f, c + 0x20, 8), UINT64_C(0xfffffffe0000000c));
-    wr(&f, c + 0x18, 4, UINT32_MAX);
-    assert_int_equal(rd(&f, c + 0x18, 4), 0);
+    wr(f.as, c + 0x10, 4, UINT32_MAX);
+    assert_int_equal(rd(f.as, c + 0x10, 4), 0xffffe000);
+    wr(f.as, c + 0x20, 8, UINT64_MAX);
+    assert_int_equal(rd(f.as, c + 0x20, 8), UINT64_C(0xfffffffe0000000c));
+    wr(f.as, c + 0x18, 4, UINT32_MAX);
+    assert_int_equal(rd(f.as, c + 0x18, 4), 0);
 
-    wr(&f, c + 0x10, 4, MEM32 + 0x4000);
-    wr(&f, c + 0x20, 8, MEM64 + (UINT64_C(1) << 33));
+    wr(f.as, c + 0x10, 4, MEM32 + 0x4000);
+    wr(f.as, c + 0x20, 8, MEM64 + (UINT64_C(1) << 33));
     assert_false(mapped(&f, MEM32 + 0x4000));
     assert_int_equal(pv_pci_bar_address(fn, 0), UINT64_MAX);
-    wr(&f, c + 4, 2, 2);
-    assert_int_equal(rd(&f, MEM32 + 0x4010, 4), 0x50);
+    wr(f.as, c + 4, 2, 2);
+    assert_int_equal(rd(f.as, MEM32 + 0x4010, 4), 0x50);
     assert_int_equal(pv_pci_bar_address(fn, 4), MEM64 + (UINT64_C(1) << 33));
-    wr(&f, c + 0x10, 4, MEM32 + 0x8000);
+    wr(f.as, c + 0x10, 4, MEM32 + 0x8000);
     assert_false(mapped(&f, MEM32 + 0x4000));
     assert_true(mapped(&f, MEM32 + 0x9fff));
-    wr(&f, c + 4, 2, 0);
+    wr(f.as, c + 4, 2, 0);
     assert_false(mapped(&f, MEM32 + 0x8000));
     teardown(&f);
 }
@@ -228,28 +194,28 @@ static void test_bar_in_wild_places(void **state)
     assert_int_equal(pv_pci_add_bar(fn, 0, 0x1000, true, false, &bar_ops, NULL, NULL), 0);
     assert_int_equal(pv_pci_add_bar(other, 0, 0x4000, false, false, &bar_ops, NULL, NULL), 0);
     const uint64_t c = slot_config(1), o = slot_config(2);
-    wr(&f, c + 4, 2, 2);
-    wr(&f, o + 4, 2, 2);
+    wr(f.as, c + 4, 2, 2);
+    wr(f.as, o + 4, 2, 2);
 
     /* Over RAM, over ECAM, below and across the windows' ends, at the top of everything. */
     static const uint64_t wild[] = {
         0, 0x40000000, ECAM, MEM32 - 0x1000, MEM32 + 0x2eff0000, UINT64_C(0xfffffffffffff000)};
     for (size_t i = 0; i < PV_ARRAY_SIZE(wild); i++) {
-        wr(&f, c + 0x10, 8, wild[i]);
+        wr(f.as, c + 0x10, 8, wild[i]);
         assert_int_equal(pv_pci_bar_address(fn, 0), UINT64_MAX);
     }
-    assert_int_equal(rd(&f, 0x40000000, 8), 0); /* RAM is still there */
+    assert_int_equal(rd(f.as, 0x40000000, 8), 0); /* RAM is still there */
 
     /* Over another BAR: the first one keeps its place until it goes. */
-    wr(&f, o + 0x10, 4, MEM32);
-    wr(&f, c + 0x10, 8, MEM32 + 0x1000);
+    wr(f.as, o + 0x10, 4, MEM32);
+    wr(f.as, c + 0x10, 8, MEM32 + 0x1000);
     assert_int_equal(pv_pci_bar_address(fn, 0), UINT64_MAX);
     assert_int_equal(pv_pci_bar_address(other, 0), MEM32);
-    wr(&f, o + 0x10, 4, MEM32 + 0x10000);
+    wr(f.as, o + 0x10, 4, MEM32 + 0x10000);
     assert_int_equal(pv_pci_bar_address(fn, 0), MEM32 + 0x1000);
     pv_pci_bus_reset(f.bus);
     assert_int_equal(pv_pci_bar_address(fn, 0), UINT64_MAX);
-    assert_int_equal(rd(&f, c + 0x10, 8), 4);
+    assert_int_equal(rd(f.as, c + 0x10, 8), 4);
     teardown(&f);
 }
 
@@ -260,14 +226,14 @@ static void test_shared_intx(void **state)
     struct pv_pci_function *a = plug(&f, 1, 0), *b = plug(&f, 5, 0);
     pv_pci_set_intx(a, true);
     assert_true(f.level[1]);
-    assert_true(rd(&f, slot_config(1) + 6, 2) & 8);
+    assert_true(rd(f.as, slot_config(1) + 6, 2) & 8);
     pv_pci_set_intx(b, true);
     pv_pci_set_intx(a, false);
     assert_true(f.level[1]); /* b still drives it */
-    wr(&f, slot_config(5) + 4, 2, 0x400);
+    wr(f.as, slot_config(5) + 4, 2, 0x400);
     assert_false(f.level[1]);
-    assert_true(rd(&f, slot_config(5) + 4, 4) & 8 << 16); /* pending all the same */
-    wr(&f, slot_config(5) + 4, 2, 0);
+    assert_true(rd(f.as, slot_config(5) + 4, 4) & 8 << 16); /* pending all the same */
+    wr(f.as, slot_config(5) + 4, 2, 0);
     assert_true(f.level[1]);
     pv_pci_function_destroy(b);
     assert_false(f.level[1]);
@@ -280,33 +246,41 @@ static void test_msix(void **state)
     setup(&f);
     struct pv_pci_function *fn = plug(&f, 1, 70);
     const uint64_t c = slot_config(1);
-    const uint64_t cap = c + rd(&f, c + 0x34, 1);
-    assert_int_equal(rd(&f, cap, 1), 0x11);
-    assert_int_equal(rd(&f, cap + 2, 2), 69);
-    assert_int_equal(rd(&f, cap + 4, 4), 1);
-    assert_int_equal(rd(&f, cap + 8, 4), 0x801);
-    wr(&f, c + 0x14, 4, MEM32);
-    wr(&f, c + 4, 2, 2);
-    assert_int_equal(rd(&f, MEM32 + 65 * 16 + 12, 4), 1); /* masked at first */
+    const uint64_t cap = c + rd(f.as, c + 0x34, 1);
+    assert_int_equal(rd(f.as, cap, 1), 0x11);
+    assert_int_equal(rd(f.as, cap + 2, 2), 69);
+    assert_int_equal(rd(f.as, cap + 4, 4), 1);
+    assert_int_equal(rd(f.as, cap + 8, 4), 0x801);
+    wr(f.as, c + 0x14, 4, MEM32);
+    wr(f.as, c + 4, 2, 6);
+    assert_int_equal(rd(f.as, MEM32 + 65 * 16 + 12, 4), 1); /* masked at first */
     assert_false(pv_pci_msix_notify(fn, 65));
 
-    wr(&f, cap + 2, 2, 0x8000);
-    wr(&f, MEM32 + 65 * 16 + 8, 4, 1065);
+    wr(f.as, cap + 2, 2, 0x8000);
+    wr(f.as, MEM32 + 65 * 16 + 8, 4, 1065);
     assert_true(pv_pci_msix_notify(fn, 65));
     assert_true(pv_pci_msix_notify(fn, 70)); /* not there: nothing */
     assert_int_equal(f.messages, 0);
-    assert_int_equal(rd(&f, MEM32 + 0x808, 8), 2);
-    wr(&f, MEM32 + 65 * 16 + 12, 4, 0);
+    assert_int_equal(rd(f.as, MEM32 + 0x808, 8), 2);
+    wr(f.as, MEM32 + 65 * 16 + 12, 4, 0);
     assert_int_equal(f.messages, 1);
     assert_int_equal(f.last_data, 1065);
-    assert_int_equal(rd(&f, MEM32 + 0x808, 8), 0);
+    assert_int_equal(rd(f.as, MEM32 + 0x808, 8), 0);
 
-    wr(&f, cap + 2, 2, 0xc000); /* all masked */
+    wr(f.as, cap + 2, 2, 0xc000); /* all masked */
     pv_pci_msix_notify(fn, 65);
     assert_int_equal(f.messages, 1);
-    wr(&f, MEM32 + 0x808, 8, 0); /* the PBA is read-only */
-    wr(&f, cap + 2, 2, 0x8000);
+    wr(f.as, MEM32 + 0x808, 8, 0); /* the PBA is read-only */
+    wr(f.as, cap + 2, 2, 0x8000);
     assert_int_equal(f.messages, 2);
+
+    /* A message is a write to memory: without bus mastering it waits. */
+    wr(f.as, c + 4, 2, 2);
+    assert_true(pv_pci_msix_notify(fn, 65));
+    assert_int_equal(f.messages, 2);
+    assert_int_equal(rd(f.as, MEM32 + 0x808, 8), 2);
+    wr(f.as, c + 4, 2, 6);
+    assert_int_equal(f.messages, 3);
     teardown(&f);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Queues, negotiation and the transports, with a device that echoes. */
+#include "bus.h"
 #include "virtio_driver.h"
 
-#include "pci/pci.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
 
@@ -775,29 +775,17 @@ static void wire_set(void *opaque, unsigned line, bool level)
     ((struct wire *)opaque)->level[line] = level;
 }
 
-static uint64_t rd(struct driver *d, uint64_t address, unsigned size)
-{
-    uint64_t value;
-    assert_int_equal(pv_as_cpu_read(d->as, address, size, &value), 0);
-    return value;
-}
-
-static void wr(struct driver *d, uint64_t address, unsigned size, uint64_t value)
-{
-    assert_int_equal(pv_as_cpu_write(d->as, address, size, value), 0);
-}
-
 static void mmio_enable_queue(struct driver *d, uint64_t base)
 {
-    wr(d, base + 0x30, 4, 0);
-    assert_int_equal(rd(d, base + 0x34, 4), 256);
-    wr(d, base + 0x38, 4, RING_SIZE);
+    wr(d->as, base + 0x30, 4, 0);
+    assert_int_equal(rd(d->as, base + 0x34, 4), 256);
+    wr(d->as, base + 0x38, 4, RING_SIZE);
     for (unsigned part = 0; part < 3; part++) {
-        wr(d, base + 0x80 + 16 * part, 4, (uint32_t)ring_address(0, part));
-        wr(d, base + 0x84 + 16 * part, 4, ring_address(0, part) >> 32);
+        wr(d->as, base + 0x80 + 16 * part, 4, (uint32_t)ring_address(0, part));
+        wr(d->as, base + 0x84 + 16 * part, 4, ring_address(0, part) >> 32);
     }
-    wr(d, base + 0x44, 4, 1);
-    assert_int_equal(rd(d, base + 0x44, 4), 1);
+    wr(d->as, base + 0x44, 4, 1);
+    assert_int_equal(rd(d->as, base + 0x44, 4), 1);
 }
 
 static void test_mmio(void **state)
@@ -819,61 +807,57 @@ static void test_mmio(void **state)
     d.dev = &echo->base;
 
     const uint64_t base = MMIO + 31 * 0x200;
-    assert_int_equal(rd(&d, MMIO, 4), 0x74726976);
-    assert_int_equal(rd(&d, MMIO + 8, 4), 0);
-    wr(&d, MMIO + 0x70, 4, 1);
-    assert_int_equal(rd(&d, base, 4), 0x74726976);
-    assert_int_equal(rd(&d, base + 4, 4), 2);
-    assert_int_equal(rd(&d, base + 8, 4), PV_VIRTIO_ID_RNG);
-    assert_int_equal(rd(&d, base + 0x102, 2), 0x1122);
-    assert_int_equal(rd(&d, base + 0xb0, 4), UINT32_MAX);
-    assert_int_equal(rd(&d, base + 0x1, 1), 0); /* registers are words */
+    assert_int_equal(rd(d.as, MMIO, 4), 0x74726976);
+    assert_int_equal(rd(d.as, MMIO + 8, 4), 0);
+    wr(d.as, MMIO + 0x70, 4, 1);
+    assert_int_equal(rd(d.as, base, 4), 0x74726976);
+    assert_int_equal(rd(d.as, base + 4, 4), 2);
+    assert_int_equal(rd(d.as, base + 8, 4), PV_VIRTIO_ID_RNG);
+    assert_int_equal(rd(d.as, base + 0x102, 2), 0x1122);
+    assert_int_equal(rd(d.as, base + 0xb0, 4), UINT32_MAX);
+    assert_int_equal(rd(d.as, base + 0x1, 1), 0); /* registers are words */
 
-    wr(&d, base + 0x70, 4, 3);
-    wr(&d, base + 0x14, 4, 1);
-    assert_int_equal(rd(&d, base + 0x10, 4), 0x101);
-    wr(&d, base + 0x24, 4, 1);
-    wr(&d, base + 0x20, 4, 0x101);
-    wr(&d, base + 0x70, 4, 11);
-    assert_int_equal(rd(&d, base + 0x70, 4), 11);
+    wr(d.as, base + 0x70, 4, 3);
+    wr(d.as, base + 0x14, 4, 1);
+    assert_int_equal(rd(d.as, base + 0x10, 4), 0x101);
+    wr(d.as, base + 0x24, 4, 1);
+    wr(d.as, base + 0x20, 4, 0x101);
+    wr(d.as, base + 0x70, 4, 11);
+    assert_int_equal(rd(d.as, base + 0x70, 4), 11);
     mmio_enable_queue(&d, base);
-    wr(&d, base + 0x70, 4, 15);
+    wr(d.as, base + 0x70, 4, 15);
     offer_echo(&d, 0, "mmio");
-    wr(&d, base + 0x50, 4, 0);
+    wr(d.as, base + 0x50, 4, 0);
     driver_run(&d);
     assert_echoed(&d, 0, "mmio");
     assert_true(wires.level[31]);
-    assert_int_equal(rd(&d, base + 0x60, 4), PV_VIRTIO_ISR_QUEUE);
-    wr(&d, base + 0x64, 4, PV_VIRTIO_ISR_QUEUE);
+    assert_int_equal(rd(d.as, base + 0x60, 4), PV_VIRTIO_ISR_QUEUE);
+    wr(d.as, base + 0x64, 4, PV_VIRTIO_ISR_QUEUE);
     assert_false(wires.level[31]);
 
     /* Another ring in the same queue, of a device that goes on. */
-    wr(&d, base + 0xc0, 4, 1);
-    assert_int_equal(rd(&d, base + 0xc0, 4), 0);
-    assert_int_equal(rd(&d, base + 0x44, 4), 0);
+    wr(d.as, base + 0xc0, 4, 1);
+    assert_int_equal(rd(d.as, base + 0xc0, 4), 0);
+    assert_int_equal(rd(d.as, base + 0x44, 4), 0);
     for (unsigned part = 0; part < 3; part++)
         assert_int_equal(pv_as_fill(d.as, ring_address(0, part), 0, 0x1000), 0);
     mmio_enable_queue(&d, base);
     offer_echo(&d, 0, "again");
-    wr(&d, base + 0x50, 4, 0);
+    wr(d.as, base + 0x50, 4, 0);
     driver_run(&d);
     assert_echoed(&d, 0, "again");
     assert_int_equal(used_index(&d, 0), 1);
 
-    wr(&d, base + 0x44, 4, 0);
-    assert_int_equal(rd(&d, base + 0x44, 4), 0);
+    wr(d.as, base + 0x44, 4, 0);
+    assert_int_equal(rd(d.as, base + 0x44, 4), 0);
     pv_virtio_mmio_bank_reset(bank);
-    assert_int_equal(rd(&d, base + 0x70, 4), 0);
+    assert_int_equal(rd(d.as, base + 0x70, 4), 0);
     pv_virtio_mmio_bank_destroy(bank);
     d.dev = NULL;
     driver_teardown(&d);
 }
 
 /* ---- PCI ---- */
-
-#define ECAM  UINT64_C(0x4010000000)
-#define MEM32 UINT64_C(0x10000000)
-#define MEM64 UINT64_C(0x8000000000)
 
 struct msi {
     unsigned count;
@@ -890,57 +874,39 @@ static void msi_send(void *opaque, uint32_t device_id, uint64_t address, uint32_
     msi->data = data;
 }
 
-static struct pv_pci_bus *pci_setup(struct driver *d, struct wire *wires, struct msi *msi)
-{
-    struct pv_pci_bus_config config = {
-        .as = d->as,
-        .ecam_base = ECAM,
-        .ecam_size = 0x10000000,
-        .mem32_base = MEM32,
-        .mem32_size = 0x2eff0000,
-        .mem64_base = MEM64,
-        .mem64_size = UINT64_C(0x8000000000),
-        .msi = {.send = msi_send, .opaque = msi},
-    };
-    for (unsigned i = 0; i < 4; i++)
-        config.intx[i] = (struct pv_irq){.set = wire_set, .opaque = wires, .line = i};
-    struct pv_pci_bus *bus;
-    assert_int_equal(pv_pci_bus_create(&bus, &config, NULL), 0);
-    return bus;
-}
-
 /* Walks the capability list for the virtio capability of a type; 0 when there is none. */
 static uint64_t virtio_cap(struct driver *d, uint64_t fn, unsigned type)
 {
-    for (unsigned at = (unsigned)rd(d, fn + 0x34, 1); at; at = (unsigned)rd(d, fn + at + 1, 1))
-        if (rd(d, fn + at, 1) == 9 && rd(d, fn + at + 3, 1) == type)
+    for (unsigned at = (unsigned)rd(d->as, fn + 0x34, 1); at;
+         at = (unsigned)rd(d->as, fn + at + 1, 1))
+        if (rd(d->as, fn + at, 1) == 9 && rd(d->as, fn + at + 3, 1) == type)
             return fn + at;
     return 0;
 }
 
 static void pci_enable_queue(struct driver *d, uint64_t bar, unsigned vector)
 {
-    wr(d, bar + 0x16, 2, 0);
-    wr(d, bar + 0x18, 2, RING_SIZE);
-    wr(d, bar + 0x1a, 2, vector);
-    wr(d, bar + 0x20, 8, ring_address(0, PV_VIRTQ_DESC));
-    wr(d, bar + 0x28, 4, (uint32_t)ring_address(0, PV_VIRTQ_DRIVER));
-    wr(d, bar + 0x2c, 4, 0);
-    wr(d, bar + 0x30, 8, ring_address(0, PV_VIRTQ_DEVICE));
-    assert_int_equal(rd(d, bar + 0x30, 8), ring_address(0, PV_VIRTQ_DEVICE));
-    wr(d, bar + 0x1c, 2, 1);
-    assert_int_equal(rd(d, bar + 0x1c, 2), 1);
+    wr(d->as, bar + 0x16, 2, 0);
+    wr(d->as, bar + 0x18, 2, RING_SIZE);
+    wr(d->as, bar + 0x1a, 2, vector);
+    wr(d->as, bar + 0x20, 8, ring_address(0, PV_VIRTQ_DESC));
+    wr(d->as, bar + 0x28, 4, (uint32_t)ring_address(0, PV_VIRTQ_DRIVER));
+    wr(d->as, bar + 0x2c, 4, 0);
+    wr(d->as, bar + 0x30, 8, ring_address(0, PV_VIRTQ_DEVICE));
+    assert_int_equal(rd(d->as, bar + 0x30, 8), ring_address(0, PV_VIRTQ_DEVICE));
+    wr(d->as, bar + 0x1c, 2, 1);
+    assert_int_equal(rd(d->as, bar + 0x1c, 2), 1);
 }
 
 static void pci_start(struct driver *d, uint64_t bar, unsigned vector)
 {
-    wr(d, bar + 0x14, 1, 3);
-    wr(d, bar + 8, 4, 1);
-    wr(d, bar + 0xc, 4, 0x101);
-    wr(d, bar + 0x14, 1, 11);
-    assert_int_equal(rd(d, bar + 0x14, 1), 11);
+    wr(d->as, bar + 0x14, 1, 3);
+    wr(d->as, bar + 8, 4, 1);
+    wr(d->as, bar + 0xc, 4, 0x101);
+    wr(d->as, bar + 0x14, 1, 11);
+    assert_int_equal(rd(d->as, bar + 0x14, 1), 11);
     pci_enable_queue(d, bar, vector);
-    wr(d, bar + 0x14, 1, 15);
+    wr(d->as, bar + 0x14, 1, 15);
 }
 
 static void test_pci(void **state)
@@ -949,52 +915,53 @@ static void test_pci(void **state)
     driver_setup(&d);
     struct wire wires = {0};
     struct msi msi = {0};
-    struct pv_pci_bus *bus = pci_setup(&d, &wires, &msi);
+    struct pv_pci_bus *bus = bus_create(d.as, (struct pv_irq){.set = wire_set, .opaque = &wires},
+                                        (struct pv_msi_target){.send = msi_send, .opaque = &msi});
     struct echo *echo = echo_create(&d);
     assert_int_equal(pv_virtio_pci_create(&echo->base, bus, 3, NULL), 0);
     d.dev = &echo->base;
     const uint64_t fn = ECAM + (3 << 15);
-    assert_int_equal(rd(&d, fn, 4), 0x10441af4);
+    assert_int_equal(rd(d.as, fn, 4), 0x10441af4);
     for (unsigned type = 1; type <= 5; type++)
         assert_int_not_equal(virtio_cap(&d, fn, type), 0);
-    wr(&d, fn + 0x10 + 16, 4, (uint32_t)MEM64);
-    wr(&d, fn + 0x10 + 20, 4, MEM64 >> 32);
-    wr(&d, fn + 0x14, 4, MEM32);
-    wr(&d, fn + 4, 2, 6);
+    wr(d.as, fn + 0x10 + 16, 4, (uint32_t)MEM64);
+    wr(d.as, fn + 0x10 + 20, 4, MEM64 >> 32);
+    wr(d.as, fn + 0x14, 4, MEM32);
+    wr(d.as, fn + 4, 2, 6);
 
-    assert_int_equal(rd(&d, MEM64 + 0x12, 2), 2);
-    assert_int_equal(rd(&d, MEM64 + 0x2000, 4), 0x11223344);
+    assert_int_equal(rd(d.as, MEM64 + 0x12, 2), 2);
+    assert_int_equal(rd(d.as, MEM64 + 0x2000, 4), 0x11223344);
     /* An odd access sees the same bytes: num_queues, status and generation. */
-    assert_int_equal(rd(&d, MEM64 + 0x12, 4), 2);
+    assert_int_equal(rd(d.as, MEM64 + 0x12, 4), 2);
     pci_start(&d, MEM64, 0xffff);
-    assert_int_equal(rd(&d, MEM64 + 0x1a, 2), 0xffff);
+    assert_int_equal(rd(d.as, MEM64 + 0x1a, 2), 0xffff);
 
     /* INTx */
     offer_echo(&d, 0, "intx");
-    wr(&d, MEM64 + 0x3000, 2, 0);
+    wr(d.as, MEM64 + 0x3000, 2, 0);
     driver_run(&d);
     assert_echoed(&d, 0, "intx");
     assert_true(wires.level[3]);
-    assert_true(rd(&d, fn + 6, 2) & 8);
-    assert_int_equal(rd(&d, MEM64 + 0x1000, 1), PV_VIRTIO_ISR_QUEUE);
+    assert_true(rd(d.as, fn + 6, 2) & 8);
+    assert_int_equal(rd(d.as, MEM64 + 0x1000, 1), PV_VIRTIO_ISR_QUEUE);
     assert_false(wires.level[3]);
-    assert_int_equal(rd(&d, MEM64 + 0x1000, 1), 0);
+    assert_int_equal(rd(d.as, MEM64 + 0x1000, 1), 0);
 
     /* MSI-X */
-    unsigned cap = (unsigned)rd(&d, fn + 0x34, 1);
-    while (rd(&d, fn + cap, 1) != 0x11)
-        cap = (unsigned)rd(&d, fn + cap + 1, 1);
-    assert_int_equal(rd(&d, fn + cap + 2, 2), 2); /* three vectors */
-    wr(&d, fn + cap + 2, 2, 0x8000);
-    wr(&d, MEM32 + 16, 8, 0x8020040);
-    wr(&d, MEM32 + 24, 4, 81);
-    wr(&d, MEM32 + 28, 4, 0);
-    wr(&d, MEM64 + 0x1a, 2, 3); /* there is no such vector */
-    assert_int_equal(rd(&d, MEM64 + 0x1a, 2), 0xffff);
-    wr(&d, MEM64 + 0x1a, 2, 1);
-    assert_int_equal(rd(&d, MEM64 + 0x1a, 2), 1);
+    unsigned cap = (unsigned)rd(d.as, fn + 0x34, 1);
+    while (rd(d.as, fn + cap, 1) != 0x11)
+        cap = (unsigned)rd(d.as, fn + cap + 1, 1);
+    assert_int_equal(rd(d.as, fn + cap + 2, 2), 2); /* three vectors */
+    wr(d.as, fn + cap + 2, 2, 0x8000);
+    wr(d.as, MEM32 + 16, 8, 0x8020040);
+    wr(d.as, MEM32 + 24, 4, 81);
+    wr(d.as, MEM32 + 28, 4, 0);
+    wr(d.as, MEM64 + 0x1a, 2, 3); /* there is no such vector */
+    assert_int_equal(rd(d.as, MEM64 + 0x1a, 2), 0xffff);
+    wr(d.as, MEM64 + 0x1a, 2, 1);
+    assert_int_equal(rd(d.as, MEM64 + 0x1a, 2), 1);
     offer_echo(&d, 0, "msix");
-    wr(&d, MEM64 + 0x3000, 2, 0);
+    wr(d.as, MEM64 + 0x3000, 2, 0);
     driver_run(&d);
     assert_int_equal(msi.count, 1);
     assert_int_equal(msi.device_id, 3 << 3);
@@ -1003,14 +970,14 @@ static void test_pci(void **state)
     assert_false(wires.level[3]);
 
     /* The ring starts anew, with the vector it has. */
-    wr(&d, MEM64 + 0x3a, 2, 1);
-    assert_int_equal(rd(&d, MEM64 + 0x3a, 2), 0);
-    assert_int_equal(rd(&d, MEM64 + 0x1c, 2), 0);
+    wr(d.as, MEM64 + 0x3a, 2, 1);
+    assert_int_equal(rd(d.as, MEM64 + 0x3a, 2), 0);
+    assert_int_equal(rd(d.as, MEM64 + 0x1c, 2), 0);
     for (unsigned part = 0; part < 3; part++)
         assert_int_equal(pv_as_fill(d.as, ring_address(0, part), 0, 0x1000), 0);
     pci_enable_queue(&d, MEM64, 1);
     offer_echo(&d, 0, "reset");
-    wr(&d, MEM64 + 0x3000, 2, 0);
+    wr(d.as, MEM64 + 0x3000, 2, 0);
     driver_run(&d);
     assert_echoed(&d, 0, "reset");
     assert_int_equal(msi.count, 2);
@@ -1030,27 +997,28 @@ static void test_pci_config_window(void **state)
     driver_setup(&d);
     struct wire wires = {0};
     struct msi msi = {0};
-    struct pv_pci_bus *bus = pci_setup(&d, &wires, &msi);
+    struct pv_pci_bus *bus = bus_create(d.as, (struct pv_irq){.set = wire_set, .opaque = &wires},
+                                        (struct pv_msi_target){.send = msi_send, .opaque = &msi});
     struct echo *echo = echo_create(&d);
     assert_int_equal(pv_virtio_pci_create(&echo->base, bus, -1, NULL), 0);
     const uint64_t fn = ECAM + (1 << 15);
     uint64_t cap = virtio_cap(&d, fn, 5);
-    wr(&d, cap + 4, 1, 4);
-    wr(&d, cap + 12, 4, 4);
-    wr(&d, cap + 8, 4, 0x2004);
-    assert_int_equal(rd(&d, cap + 16, 4), 0x55667788);
-    wr(&d, cap + 16, 4, 0xabcd);
+    wr(d.as, cap + 4, 1, 4);
+    wr(d.as, cap + 12, 4, 4);
+    wr(d.as, cap + 8, 4, 0x2004);
+    assert_int_equal(rd(d.as, cap + 16, 4), 0x55667788);
+    wr(d.as, cap + 16, 4, 0xabcd);
     assert_int_equal(echo->config[1], 0xabcd);
     /* Wild windows do nothing. */
     static const struct {
         uint32_t bar, offset, length;
     } wild[] = {{0, 0, 4}, {4, 0x4000, 4}, {4, 0xfffffffc, 4}, {4, 0, 3}, {4, 2, 4}, {4, 0, 0}};
     for (size_t i = 0; i < PV_ARRAY_SIZE(wild); i++) {
-        wr(&d, cap + 4, 1, wild[i].bar);
-        wr(&d, cap + 8, 4, wild[i].offset);
-        wr(&d, cap + 12, 4, wild[i].length);
-        wr(&d, cap + 16, 4, 0x5a5a5a5a);
-        assert_int_equal(rd(&d, cap + 16, 4), 0x5a5a5a5a);
+        wr(d.as, cap + 4, 1, wild[i].bar);
+        wr(d.as, cap + 8, 4, wild[i].offset);
+        wr(d.as, cap + 12, 4, wild[i].length);
+        wr(d.as, cap + 16, 4, 0x5a5a5a5a);
+        assert_int_equal(rd(d.as, cap + 16, 4), 0x5a5a5a5a);
     }
     pv_pci_bus_destroy(bus);
     driver_teardown(&d);

@@ -15,7 +15,7 @@
 struct a64_insn {
     uint16_t op;            /* enum a64_op; A64_UNDEFINED (0) for what is not allocated */
     uint8_t rd, rn, rm, ra; /* word bits 4:0, 9:5, 20:16, 14:10, whether used or not */
-    uint16_t pad;
+    uint16_t at;            /* the translator's: its offset in its page */
     uint32_t word;
     int64_t imm; /* the operand value that the imm= attribute names, ready to use; else 0 */
 };

@@ -2,19 +2,31 @@
 /*
  * Exclusives, ordered accesses and the atomics of FEAT_LSE.
  *
- * The exclusive monitor remembers the address and the value that a load-exclusive saw; the
- * store-exclusive succeeds when a host compare-and-swap still finds that value. A location that
- * was changed and changed back in between goes unnoticed (ABA), which the architecture's monitor
- * would notice. Linux and its userspace only use exclusives where the value is what matters, and
- * with FEAT_LSE there hardly at all. The address compared is the virtual one: a context switch
- * clears the monitor by its ERET, and code that stores through another alias may fail by the
- * architecture's leave.
+ * The exclusive monitor remembers the address and the value that a load-exclusive saw, and the
+ * generation of its granule: one of a table of counters, shared by all vCPUs, that the granule's
+ * host address hashes to. A store-exclusive makes the counter odd if it still is what was
+ * remembered, stores by a host compare-and-swap, and leaves the counter even and another. Atomic
+ * instructions raise it behind what they store. So a location that another PE changed and changed
+ * back (ABA) fails the store-exclusive as the architecture's monitor would have it, although the
+ * value is the same. Two granules with one counter make each other fail, which the architecture
+ * allows (B2.12.2), and never both.
+ *
+ * What goes unnoticed is ABA by plain stores alone: they raise nothing, because that would cost
+ * every store. The store-exclusive then still finds the value that its load-exclusive read. So do
+ * two atomics of other vCPUs that both stop between their operation and the counter.
+ *
+ * The address compared is the virtual one: a context switch clears the monitor by its ERET, and
+ * code that stores through another alias may fail by the architecture's leave.
  *
  * Ordering: acquire and release instructions are sequentially consistent among themselves
  * (B2.3.11). Load-acquire is an acquire fence behind the load; store-release a release fence before
  * and a full one behind the store, so that a later load-acquire stays behind it.
  */
+#include "engine/interp/idregs.h"
+#include "engine/interp/interp.h"
 #include "engine/interp/ldst.h"
+
+#include <sched.h>
 
 static inline unsigned size_of(const struct a64_insn *i)
 {
@@ -84,18 +96,46 @@ void interp_STLLR(struct cpu *c, const struct a64_insn *i)
 
 /* ---- Exclusives ---- */
 
-static void mark(struct cpu *c, uint64_t va, unsigned size, uint64_t low, uint64_t high)
+static _Atomic uint32_t *generation_of(struct cpu *c, const void *host)
 {
-    c->monitor = (struct cpu_monitor){.va = va, .size = size, .value = {low, high}};
+    const uint64_t granule = (uintptr_t)host / EXCLUSIVE_GRANULE;
+    return &c->interp->generation[granule * UINT64_C(0x9e3779b97f4a7c15) >>
+                                  (64 - INTERP_GENERATION_BITS)];
+}
+
+/* The granule's generation, to be read before the location is. */
+static uint32_t watch(struct cpu *c, uint64_t va, unsigned size)
+{
+    const void *host = mem_exclusive(c, va, size);
+    if (!host) /* a device: a store-exclusive to it is refused anyway */
+        return 0;
+    const uint32_t generation = atomic_load_explicit(generation_of(c, host), memory_order_acquire);
+    if (generation & 1)
+        sched_yield(); /* its owner may wait for a host CPU, and until then no one can store */
+    return generation;
+}
+
+static void mark(struct cpu *c, uint64_t va, unsigned size, uint32_t generation, uint64_t low,
+                 uint64_t high)
+{
+    c->monitor = (struct cpu_monitor){
+        .va = va, .size = size, .generation = generation, .value = {low, high}};
+}
+
+/* An atomic instruction has stored. */
+static void changed(struct cpu *c, const void *host)
+{
+    atomic_fetch_add(generation_of(c, host), 2);
 }
 
 static void load_exclusive(struct cpu *c, const struct a64_insn *i)
 {
     uint64_t va = ldst_base(c, i);
     unsigned size = size_of(i);
+    uint32_t generation = watch(c, va, size);
     uint64_t value = load_aligned(c, va, size);
     acquire();
-    mark(c, va, size, value, 0);
+    mark(c, va, size, generation, value, 0);
     cpu_set_x(c, i->rd, value);
 }
 
@@ -108,20 +148,19 @@ static void load_exclusive_pair(struct cpu *c, const struct a64_insn *i)
 {
     uint64_t va = ldst_base(c, i);
     unsigned bytes = pair_bytes(i);
+    uint32_t generation = watch(c, va, bytes);
     uint64_t value[2] = {0};
     if (bytes == 8) {
         value[0] = load_aligned(c, va, 8);
         acquire();
-        mark(c, va, bytes, value[0], 0);
+        mark(c, va, bytes, generation, value[0], 0);
         cpu_set_w(c, i->rd, (uint32_t)value[0]);
         cpu_set_w(c, i->ra, (uint32_t)(value[0] >> 32));
         return;
     }
-    if (va % 16)
-        mem_abort(c, va, false, FSC_ALIGNMENT);
     mem_read128(c, va, value);
     acquire();
-    mark(c, va, bytes, value[0], value[1]);
+    mark(c, va, bytes, generation, value[0], value[1]);
     cpu_set_x(c, i->rd, value[0]);
     cpu_set_x(c, i->ra, value[1]);
 }
@@ -168,6 +207,21 @@ static bool compare_and_swap(void *host, unsigned size, uint64_t expected[2],
     }
 }
 
+static bool store_unless_changed(struct cpu *c, void *host, struct cpu_monitor *monitor,
+                                 const uint64_t desired[2])
+{
+    _Atomic uint32_t *generation = generation_of(c, host);
+    uint32_t seen = monitor->generation;
+    if (seen & 1 || !atomic_compare_exchange_strong(generation, &seen, seen + 1))
+        return false;
+    const bool stored = compare_and_swap(host, monitor->size, monitor->value, desired);
+    if (stored)
+        atomic_fetch_add(generation, 1);
+    else
+        atomic_fetch_sub(generation, 1);
+    return stored;
+}
+
 /* Stores if the monitor still holds; the status register gets 0 for success. */
 static void store_exclusive(struct cpu *c, const struct a64_insn *i, unsigned size, uint64_t low,
                             uint64_t high)
@@ -179,7 +233,7 @@ static void store_exclusive(struct cpu *c, const struct a64_insn *i, unsigned si
     if (va % size)
         mem_abort(c, va, true, FSC_ALIGNMENT);
     if (monitor.size == size && monitor.va == va)
-        stored = compare_and_swap(location(c, va, size), size, monitor.value, desired);
+        stored = store_unless_changed(c, location(c, va, size), &monitor, desired);
     cpu_clear_monitor(c);
     cpu_set_w(c, i->rm, !stored);
 }
@@ -216,7 +270,8 @@ void interp_CAS(struct cpu *c, const struct a64_insn *i)
     const uint64_t desired[2] = {cpu_x(c, i->rd), 0};
     if (size < 8)
         expected[0] &= (UINT64_C(1) << 8 * size) - 1;
-    compare_and_swap(host, size, expected, desired);
+    if (compare_and_swap(host, size, expected, desired))
+        changed(c, host);
     cpu_set_x(c, i->rm, expected[0]);
 }
 
@@ -231,7 +286,8 @@ void interp_CASP(struct cpu *c, const struct a64_insn *i)
         expected[0] = (uint32_t)expected[0] | expected[1] << 32;
         desired[0] = (uint32_t)desired[0] | desired[1] << 32;
     }
-    compare_and_swap(host, size, expected, desired);
+    if (compare_and_swap(host, size, expected, desired))
+        changed(c, host);
     if (size == 8) {
         expected[1] = expected[0] >> 32;
         expected[0] = (uint32_t)expected[0];
@@ -262,6 +318,7 @@ void interp_CASP(struct cpu *c, const struct a64_insn *i)
         case 2: FETCH(uint32_t, EXPR)                                                              \
         default: FETCH(uint64_t, EXPR)                                                             \
         }                                                                                          \
+        changed(c, host);                                                                          \
         cpu_set_x(c, i->rd, old);                                                                  \
     }
 ATOMIC(LDADD, __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST))
@@ -296,6 +353,7 @@ ATOMIC(SWP, __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST))
         case 2: FETCH_IF(uint32_t, prefix##int32_t, keep)                                          \
         default: FETCH_IF(uint64_t, prefix##int64_t, keep)                                         \
         }                                                                                          \
+        changed(c, host);                                                                          \
         cpu_set_x(c, i->rd, old);                                                                  \
     }
 ATOMIC_IF(LDSMAX, a > b, )

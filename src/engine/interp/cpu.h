@@ -38,7 +38,29 @@ union cpu_vreg {
 struct cpu_monitor {
     uint64_t va;
     unsigned size; /* bytes */
+    uint32_t generation;
     uint64_t value[2];
+};
+
+struct jit_target; /* jit/jit.h: the jump cache */
+
+/* What translated code keeps in the PE; nothing but the translating engine looks at it. */
+struct cpu_jit {
+    uint64_t page; /* virtual address of the page whose code runs */
+    uint64_t key;  /* what the jump cache's entries must match; jit/run.c */
+    /*
+     * Where the host stack must not grow below; UINT64_MAX to have the vCPU look at its attention
+     * word. One compare in the code stands for both.
+     */
+    _Atomic uint64_t floor;
+    uint64_t host_sp;
+    struct jit_target *targets;
+    uint32_t exit_kind, exit_index; /* why and where the code was left; jit/jit.h */
+    uint32_t mxcsr;                 /* as code left it: FP exceptions not in FPSR yet */
+    uint32_t flags;                 /* NZCV as lahf and seto leave them in AX; jit/flags.h */
+    uint32_t mode;                  /* enum jit_mode bits */
+    uint64_t exits[4], lookups;     /* statistics: by kind, and by physical address */
+    bool running;                   /* in vcpu_run and not waiting for the cache to be emptied */
 };
 
 struct cpu {
@@ -55,6 +77,8 @@ struct cpu {
     _Alignas(16) union cpu_vreg v[32];
     uint32_t fpcr;
     uint32_t fpsr;
+
+    struct cpu_jit jit;
 
     /* Cached trap state: bit 0, FP/SIMD traps at the current EL (CPACR_EL1.FPEN). */
     bool fp_trapped;

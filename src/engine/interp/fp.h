@@ -22,6 +22,13 @@ static inline void fp_end(struct cpu *c, const struct pv_fp *fp)
     c->fpsr = fp->fpsr;
 }
 
+/* A format's two bits at `lsb`, 22 for ftype: 00 single, 01 double, 11 half */
+static inline unsigned fp_type_at(const struct a64_insn *insn, unsigned lsb)
+{
+    static const uint8_t sizes[] = {PV_FP_S, PV_FP_D, 0, PV_FP_H};
+    return sizes[insn->word >> lsb & 3];
+}
+
 /* The low lane of a register; writing it clears all above. */
 static inline uint64_t fp_reg(const struct cpu *c, unsigned n, unsigned size)
 {
@@ -46,6 +53,29 @@ static inline void fp_set_lane(union cpu_vreg *v, unsigned size, unsigned index,
     else
         v->h[index] = (uint16_t)value;
 }
+
+/* What scalars and lanes share: X(name, the result of operands n and m of `size` in state fp). */
+#define FP_UNARY_OPS(X)                                                                            \
+    X(FABS, pv_fp_abs(size, n))                                                                    \
+    X(FNEG, pv_fp_neg(size, n))                                                                    \
+    X(FSQRT, pv_fp_sqrt(fp, size, n))                                                              \
+    X(FRINTN, pv_fp_round_int(fp, size, n, PV_FP_NEAREST_EVEN, false))                             \
+    X(FRINTP, pv_fp_round_int(fp, size, n, PV_FP_UP, false))                                       \
+    X(FRINTM, pv_fp_round_int(fp, size, n, PV_FP_DOWN, false))                                     \
+    X(FRINTZ, pv_fp_round_int(fp, size, n, PV_FP_ZERO, false))                                     \
+    X(FRINTA, pv_fp_round_int(fp, size, n, PV_FP_NEAREST_AWAY, false))                             \
+    X(FRINTX, pv_fp_round_int(fp, size, n, pv_fp_mode(fp), true))                                  \
+    X(FRINTI, pv_fp_round_int(fp, size, n, pv_fp_mode(fp), false))
+
+#define FP_BINARY_OPS(X)                                                                           \
+    X(FADD, pv_fp_add(fp, size, n, m))                                                             \
+    X(FSUB, pv_fp_sub(fp, size, n, m))                                                             \
+    X(FMUL, pv_fp_mul(fp, size, n, m))                                                             \
+    X(FDIV, pv_fp_div(fp, size, n, m))                                                             \
+    X(FMAX, pv_fp_max(fp, size, n, m))                                                             \
+    X(FMIN, pv_fp_min(fp, size, n, m))                                                             \
+    X(FMAXNM, pv_fp_maxnum(fp, size, n, m))                                                        \
+    X(FMINNM, pv_fp_minnum(fp, size, n, m))
 
 /*
  * VFPExpandImm (Arm ARM J1.1.3), imm8 = abcdefgh: the sign is a, the exponent NOT(b), then b as

@@ -5,19 +5,12 @@
  */
 #include "engine/interp/fp.h"
 
-/* ftype, bits 23:22: 00 single, 01 double, 11 half */
-static unsigned ftype_size(const struct a64_insn *insn)
-{
-    static const uint8_t sizes[] = {PV_FP_S, PV_FP_D, 0, PV_FP_H};
-    return sizes[insn->word >> 22 & 3];
-}
-
 /* An operation on Rn, Rm and Ra, as many of them as it has, with its result in Rd. */
 #define FP_OP(NAME, EXPR)                                                                          \
     void interp_##NAME(struct cpu *c, const struct a64_insn *insn)                                 \
     {                                                                                              \
         struct pv_fp state = fp_begin(c), *const fp = &state;                                      \
-        const unsigned size = ftype_size(insn);                                                    \
+        const unsigned size = fp_type_at(insn, 22);                                                \
         const uint64_t n = fp_reg(c, insn->rn, size), m = fp_reg(c, insn->rm, size);               \
         const uint64_t a = fp_reg(c, insn->ra, size);                                              \
         (void)fp, (void)n, (void)m, (void)a;                                                       \
@@ -25,15 +18,9 @@ static unsigned ftype_size(const struct a64_insn *insn)
         fp_end(c, &state);                                                                         \
     }
 
-FP_OP(FADD, pv_fp_add(fp, size, n, m))
-FP_OP(FSUB, pv_fp_sub(fp, size, n, m))
-FP_OP(FMUL, pv_fp_mul(fp, size, n, m))
+FP_UNARY_OPS(FP_OP)
+FP_BINARY_OPS(FP_OP)
 FP_OP(FNMUL, pv_fp_neg(size, pv_fp_mul(fp, size, n, m)))
-FP_OP(FDIV, pv_fp_div(fp, size, n, m))
-FP_OP(FMAX, pv_fp_max(fp, size, n, m))
-FP_OP(FMIN, pv_fp_min(fp, size, n, m))
-FP_OP(FMAXNM, pv_fp_maxnum(fp, size, n, m))
-FP_OP(FMINNM, pv_fp_minnum(fp, size, n, m))
 
 FP_OP(FMADD, pv_fp_muladd(fp, size, a, n, m))
 FP_OP(FMSUB, pv_fp_muladd(fp, size, a, pv_fp_neg(size, n), m))
@@ -41,17 +28,6 @@ FP_OP(FNMADD, pv_fp_muladd(fp, size, pv_fp_neg(size, a), pv_fp_neg(size, n), m))
 FP_OP(FNMSUB, pv_fp_muladd(fp, size, pv_fp_neg(size, a), n, m))
 
 FP_OP(FMOV_REG, n)
-FP_OP(FABS, pv_fp_abs(size, n))
-FP_OP(FNEG, pv_fp_neg(size, n))
-FP_OP(FSQRT, pv_fp_sqrt(fp, size, n))
-FP_OP(FRINTN, pv_fp_round_int(fp, size, n, PV_FP_NEAREST_EVEN, false))
-FP_OP(FRINTP, pv_fp_round_int(fp, size, n, PV_FP_UP, false))
-FP_OP(FRINTM, pv_fp_round_int(fp, size, n, PV_FP_DOWN, false))
-FP_OP(FRINTZ, pv_fp_round_int(fp, size, n, PV_FP_ZERO, false))
-FP_OP(FRINTA, pv_fp_round_int(fp, size, n, PV_FP_NEAREST_AWAY, false))
-FP_OP(FRINTX, pv_fp_round_int(fp, size, n, pv_fp_mode(fp), true))
-FP_OP(FRINTI, pv_fp_round_int(fp, size, n, pv_fp_mode(fp), false))
-
 FP_OP(FMOV_IMM, fp_expand_imm(size, insn->word >> 13 & 0xff))
 FP_OP(FCSEL, cpu_condition(c, insn->word >> 12 & 15) ? n : m)
 
@@ -60,7 +36,7 @@ FP_OP(FCSEL, cpu_condition(c, insn->word >> 12 & 15) ? n : m)
 static void compare(struct cpu *c, const struct a64_insn *insn, bool with_zero)
 {
     struct pv_fp fp = fp_begin(c);
-    const unsigned size = ftype_size(insn);
+    const unsigned size = fp_type_at(insn, 22);
     const uint64_t m = with_zero ? 0 : fp_reg(c, insn->rm, size);
     c->nzcv = pv_fp_compare(&fp, size, fp_reg(c, insn->rn, size), m, insn->word >> 4 & 1);
     fp_end(c, &fp);

@@ -2,18 +2,11 @@
 /* Scalar floating point: between formats, and to and from general registers (Arm ARM C4.1.96). */
 #include "engine/interp/fp.h"
 
-/* ftype, bits 23:22, and FCVT's opc, bits 16:15: 00 single, 01 double, 11 half */
-static unsigned type_at(const struct a64_insn *insn, unsigned lsb)
-{
-    static const uint8_t sizes[] = {PV_FP_S, PV_FP_D, 0, PV_FP_H};
-    return sizes[insn->word >> lsb & 3];
-}
-
-/* FCVT to the format of opc */
+/* FCVT to the format of opc, bits 16:15 */
 void interp_FCVT(struct cpu *c, const struct a64_insn *insn)
 {
     struct pv_fp fp = fp_begin(c);
-    const unsigned from = type_at(insn, 22), to = type_at(insn, 15);
+    const unsigned from = fp_type_at(insn, 22), to = fp_type_at(insn, 15);
     fp_set_reg(c, insn->rd,
                pv_fp_convert(&fp, to, from, fp_reg(c, insn->rn, from), pv_fp_mode(&fp)));
     fp_end(c, &fp);
@@ -31,7 +24,7 @@ static void to_general(struct cpu *c, const struct a64_insn *insn, bool is_unsig
                        enum pv_fp_rounding mode)
 {
     struct pv_fp fp = fp_begin(c);
-    const unsigned size = type_at(insn, 22), width = insn->word >> 31 ? 64 : 32;
+    const unsigned size = fp_type_at(insn, 22), width = insn->word >> 31 ? 64 : 32;
     cpu_set_x(c, insn->rd,
               pv_fp_to_fixed(&fp, size, fp_reg(c, insn->rn, size), fraction_bits(insn), is_unsigned,
                              mode, width));
@@ -44,8 +37,9 @@ static void from_general(struct cpu *c, const struct a64_insn *insn, bool is_uns
     uint64_t value = cpu_x(c, insn->rn);
     if (!(insn->word >> 31))
         value = is_unsigned ? (uint32_t)value : (uint64_t)(int64_t)(int32_t)value;
-    fp_set_reg(c, insn->rd,
-               pv_fp_from_fixed(&fp, type_at(insn, 22), value, fraction_bits(insn), is_unsigned));
+    fp_set_reg(
+        c, insn->rd,
+        pv_fp_from_fixed(&fp, fp_type_at(insn, 22), value, fraction_bits(insn), is_unsigned));
     fp_end(c, &fp);
 }
 
@@ -82,7 +76,7 @@ FP_FROM_GENERAL(UCVTF_FIX, true)
 void interp_FMOV_TO_GEN(struct cpu *c, const struct a64_insn *insn)
 {
     cpu_check_fp(c);
-    cpu_set_x(c, insn->rd, fp_reg(c, insn->rn, type_at(insn, 22)));
+    cpu_set_x(c, insn->rd, fp_reg(c, insn->rn, fp_type_at(insn, 22)));
 }
 
 void interp_FMOV_FROM_GEN(struct cpu *c, const struct a64_insn *insn)
@@ -90,7 +84,7 @@ void interp_FMOV_FROM_GEN(struct cpu *c, const struct a64_insn *insn)
     static const uint64_t masks[] = {
         [PV_FP_H] = 0xffff, [PV_FP_S] = 0xffffffff, [PV_FP_D] = ~UINT64_C(0)};
     cpu_check_fp(c);
-    fp_set_reg(c, insn->rd, cpu_x(c, insn->rn) & masks[type_at(insn, 22)]);
+    fp_set_reg(c, insn->rd, cpu_x(c, insn->rn) & masks[fp_type_at(insn, 22)]);
 }
 
 /* The top half of a Q register, FMOV X, V.D[1] and back: the lower half stays. */

@@ -6,11 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PA_BITS     44u /* ID_AA64MMFR0_EL1.PARange */
-#define BREAKPOINTS 2u  /* ID_AA64DFR0_EL1.BRPs + 1; the last is context-aware */
-#define WATCHPOINTS 2u
-#define DC_ZVA_SIZE 64u
-#define COUNTER_HZ  62500000u
+#define PA_BITS           44u /* ID_AA64MMFR0_EL1.PARange */
+#define BREAKPOINTS       2u  /* ID_AA64DFR0_EL1.BRPs + 1; the last is context-aware */
+#define WATCHPOINTS       2u
+#define DC_ZVA_SIZE       64u
+#define EXCLUSIVE_GRANULE 64u /* CTR_EL0.ERG */
+#define COUNTER_HZ        62500000u
 
 /*
  * The constant registers. `sysreg` is a PV_SYSREG encoding. False when it is not one of them;

@@ -41,7 +41,7 @@ static void free_cpu(struct cpu *c)
     run_cpu_destroy(c);
     mmu_destroy(c);
     free(c->sys);
-    free(c);
+    free(PV_CONTAINER_OF(c, struct cpu_with_tlb, cpu));
 }
 
 static int interp_create(struct pv_engine *engine, struct pv_error **err)
@@ -81,14 +81,16 @@ static void interp_destroy(struct pv_engine *engine)
 static int interp_vcpu_create(struct pv_vcpu *vcpu, struct pv_error **err)
 {
     struct interp *interp = vcpu->engine->impl;
-    struct cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
-    if (!c)
+    struct cpu_with_tlb *pe = aligned_alloc(64, (sizeof(*pe) + 63) & ~(size_t)63);
+    if (!pe)
         return pv_error_set(err, ENOMEM, "out of memory");
-    memset(c, 0, sizeof(*c));
+    memset(pe, 0, sizeof(*pe));
+    struct cpu *c = &pe->cpu;
+    mmu_create(pe);
     c->interp = interp;
     c->vcpu = vcpu;
     c->sys = calloc(1, sizeof(*c->sys));
-    if (!c->sys || mmu_create(c) < 0 || run_cpu_create(c) < 0) {
+    if (!c->sys || run_cpu_create(c) < 0) {
         free_cpu(c);
         return pv_error_set(err, ENOMEM, "out of memory");
     }

@@ -7,12 +7,20 @@
 #include "memory/address_space.h"
 
 struct interp_code; /* what run.c shares among vCPUs */
+struct jit;         /* the translating engine's part, jit/jit.h */
+
+#define INTERP_GENERATION_BITS 12
 
 struct interp {
     struct pv_engine *engine;
     struct pv_address_space *as;
     struct pv_as_listener listener;
     struct interp_code *code;
+    struct jit *jit; /* NULL when this interprets */
+    /* With `jit`: code in the physical page at pa, or anywhere, may have changed. Any thread. */
+    void (*code_changed)(struct jit *jit, uint64_t pa, bool everywhere);
+    /* Of exclusive granules: even, or odd while a store-exclusive is at work (atomic.c). */
+    _Atomic uint32_t generation[1u << INTERP_GENERATION_BITS];
     struct cpu *_Atomic cpus[PV_MAX_VCPUS]; /* NULL until made; freed with the engine */
     uint8_t sysreg_index[1u << 15];         /* encoding to row of the table, 0 for none */
 };
@@ -20,6 +28,12 @@ struct interp {
 /* The engine's own bits of vcpu->attention. */
 #define INTERP_ATTENTION_TLB  PV_ATTENTION_ENGINE        /* TLB requests are queued */
 #define INTERP_ATTENTION_STEP (PV_ATTENTION_ENGINE << 1) /* go one instruction at a time */
+
+/* Has translated code come back to the run loop soon, which looks at vcpu->attention. */
+static inline void interp_look(struct cpu *c)
+{
+    atomic_store(&c->jit.floor, UINT64_MAX);
+}
 
 /* What the run loop does next. */
 enum interp_next {

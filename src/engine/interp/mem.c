@@ -48,7 +48,7 @@ static void locate(struct cpu *c, uint64_t va, unsigned size, bool write, unsign
     const uint64_t page = va & ~MMU_PAGE_MASK;
     const enum mmu_access access = write ? MMU_WRITE : MMU_READ;
 
-    if ((write ? e->write : e->read) == page) {
+    if (((write ? e->write : e->read) & ~TLB_SLOW) == page) {
         place->host = (char *)(uintptr_t)(va + e->addend);
         place->device = tlb->pa[bank][i] & 1;
         place->pa = (tlb->pa[bank][i] & ~MMU_PAGE_MASK) | (va & MMU_PAGE_MASK);
@@ -60,7 +60,7 @@ static void locate(struct cpu *c, uint64_t va, unsigned size, bool write, unsign
         place->device = t.device;
         place->pa = t.pa;
         place->host = NULL;
-        if (mmu_fill(c, va, access, bank, &t) && (write ? e->write : e->read) == page)
+        if (mmu_fill(c, va, access, bank, &t) && ((write ? e->write : e->read) & ~TLB_SLOW) == page)
             place->host = (char *)(uintptr_t)(va + e->addend);
     }
     if (PV_UNLIKELY(place->device && !aligned))
@@ -268,6 +268,17 @@ void *mem_atomic(struct cpu *c, uint64_t va, unsigned size)
     /* A page under a watchpoint is not in the TLB, but is memory all the same. */
     pv_as_mark_dirty(c->interp->as, p.pa & ~MMU_PAGE_MASK, PV_GUEST_PAGE);
     return pv_as_host(c->interp->as, p.pa, size, true);
+}
+
+const void *mem_exclusive(struct cpu *c, uint64_t va, unsigned size)
+{
+    struct place p;
+    check_alignment(c, va, size, false, MEM_ALIGNED);
+    const struct tlb_entry *e = &c->tlb->current[tlb_index(va)];
+    if (PV_LIKELY(e->read == (va & ~MMU_PAGE_MASK)))
+        return (const void *)(uintptr_t)(va + e->addend);
+    locate(c, va, size, false, 0, true, &p);
+    return p.host ? p.host : pv_as_host(c->interp->as, p.pa, size, false);
 }
 
 uint64_t mem_cache_operand(struct cpu *c, uint64_t va, bool write)

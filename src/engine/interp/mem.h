@@ -85,6 +85,9 @@ void mem_check_block(struct cpu *c, uint64_t va);
  */
 void *mem_atomic(struct cpu *c, uint64_t va, unsigned size);
 
+/* The same for a load-exclusive, after the checks for reading; NULL when it is device memory. */
+const void *mem_exclusive(struct cpu *c, uint64_t va, unsigned size);
+
 /*
  * The host address of the instruction at `va`, good to the end of its 4 KiB page until
  * c->tlb->epoch changes, and its physical address. Raises the instruction abort or the PC

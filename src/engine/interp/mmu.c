@@ -5,8 +5,8 @@
  * The TLB has two levels because they serve two different needs. The first is what every load and
  * store looks at: a direct-mapped table from virtual page to host pointer, one bank for each kind
  * of rights (EL0, EL1, EL1 with PAN), so that system calls and user copies flush nothing. It knows
- * no ASIDs: each bank has a half for TTBR0 and one for TTBR1 addresses, and a context switch
- * empties TTBR0's. The second level holds physical addresses tagged with the ASID, survives
+ * no ASIDs: a context switch empties it of TTBR0's addresses, which are all of EL0's bank and
+ * little of the others. The second level holds physical addresses tagged with the ASID, survives
  * context switches, and refills the first without a walk.
  *
  * Translation registers take effect at the next context synchronization event, as the architecture
@@ -47,33 +47,44 @@ enum {
 
 #define VA_BITS_55_12 UINT64_C(0x00fffffffffff000)
 
-int mmu_create(struct cpu *c)
+void mmu_create(struct cpu_with_tlb *pe)
 {
-    c->tlb = calloc(1, sizeof(*c->tlb));
-    if (!c->tlb)
-        return -ENOMEM;
-    pthread_mutex_init(&c->tlb->lock, NULL);
-    return 0;
+    pe->cpu.tlb = &pe->tlb;
+    pthread_mutex_init(&pe->tlb.lock, NULL);
 }
 
 void mmu_destroy(struct cpu *c)
 {
-    if (!c->tlb)
-        return;
     pthread_mutex_destroy(&c->tlb->lock);
-    free(c->tlb);
-    c->tlb = NULL;
 }
 
 /* ---- Flushing ---- */
+
+void mmu_code_moved(struct cpu_tlb *tlb, unsigned half)
+{
+    tlb->code_epoch[half]++;
+    memset(tlb->code_pages[half], 0, sizeof(tlb->code_pages[half]));
+}
+
+/* An entry has at least one tag; those it has not are all ones. */
+static bool entry_in_half(const struct tlb_entry *e, unsigned half)
+{
+    return mmu_half_of(e->read & e->write & e->exec) == half;
+}
 
 static void flush_first_half(struct cpu_tlb *tlb, unsigned half)
 {
     for (unsigned b = 0; b < TLB_BANKS; b++) {
         if (!tlb->used[b][half])
             continue;
-        memset(&tlb->bank[b][half * TLB_HALF], 0xff, TLB_HALF * sizeof(struct tlb_entry));
         tlb->used[b][half] = false;
+        if (!tlb->used[b][!half]) {
+            memset(tlb->bank[b], 0xff, sizeof(tlb->bank[b]));
+            continue;
+        }
+        for (unsigned i = 0; i < TLB_ENTRIES; i++)
+            if (entry_in_half(&tlb->bank[b][i], half))
+                memset(&tlb->bank[b][i], 0xff, sizeof(tlb->bank[b][i]));
     }
     if (half)
         tlb->high_not_global = false;
@@ -83,6 +94,8 @@ static void flush_first(struct cpu_tlb *tlb)
 {
     flush_first_half(tlb, 0);
     flush_first_half(tlb, 1);
+    mmu_code_moved(tlb, 0);
+    mmu_code_moved(tlb, 1);
     tlb->ram_size = 0;
 }
 
@@ -105,16 +118,11 @@ void mmu_reset(struct cpu *c)
     mmu_context(c);
 }
 
-static unsigned half_of(uint64_t va)
-{
-    return va >> 55 & 1;
-}
-
 static unsigned second_index(uint64_t va, uint16_t asid)
 {
     uint64_t page = va >> MMU_PAGE_SHIFT;
     /* Kernel pages are mostly global: their place must not depend on the ASID. */
-    if (!half_of(va))
+    if (!mmu_half_of(va))
         page ^= (uint64_t)asid * 0x9e5;
     else
         page ^= 0x800;
@@ -147,13 +155,17 @@ static void scan_second(struct cpu_tlb *tlb, const struct tlb_request *r)
 
 static void flush_va(struct cpu_tlb *tlb, const struct tlb_request *r)
 {
-    unsigned half = half_of(r->va), bit = bloom_bit(r->va & VA_BITS_55_12);
+    unsigned half = mmu_half_of(r->va), bit = bloom_bit(r->va & VA_BITS_55_12);
 
     if (tlb->huge[half] || tlb->blocks[half][bit / 64] >> bit % 64 & 1) {
         flush_first_half(tlb, half);
+        mmu_code_moved(tlb, half);
         scan_second(tlb, r);
         return;
     }
+    const unsigned code = mmu_code_bit(r->va);
+    if (tlb->code_pages[half][code / 64] >> code % 64 & 1)
+        mmu_code_moved(tlb, half);
     for (unsigned b = 0; b < TLB_BANKS; b++) {
         struct tlb_entry *e = &tlb->bank[b][tlb_index(r->va)];
         e->read = e->write = e->exec = TLB_NONE;
@@ -176,12 +188,19 @@ void mmu_flush(struct cpu *c, const struct tlb_request *request)
     struct cpu_tlb *tlb = c->tlb;
     tlb->epoch++;
     switch (request->kind) {
+    case TLB_FLUSH_NOTHING:
+        mmu_code_moved(tlb, 0);
+        mmu_code_moved(tlb, 1);
+        break;
     case TLB_FLUSH_HOST: flush_first(tlb); break;
     case TLB_FLUSH_ALL: flush_all(tlb); break;
     case TLB_FLUSH_ASID:
         flush_first_half(tlb, 0);
-        if (tlb->high_not_global)
+        mmu_code_moved(tlb, 0);
+        if (tlb->high_not_global) {
             flush_first_half(tlb, 1);
+            mmu_code_moved(tlb, 1);
+        }
         scan_second(tlb, request);
         break;
     case TLB_FLUSH_VA:
@@ -195,7 +214,9 @@ static void post(struct cpu *to, const struct tlb_request *request)
 {
     struct cpu_tlb *tlb = to->tlb;
     pthread_mutex_lock(&tlb->lock);
-    if (tlb->queued < TLB_QUEUE) {
+    if (request->kind == TLB_FLUSH_NOTHING && tlb->queued) {
+        /* Whatever is served moves the epoch. */
+    } else if (tlb->queued < TLB_QUEUE) {
         tlb->queue[tlb->queued++] = *request;
     } else {
         tlb->queue[0].kind = TLB_FLUSH_ALL;
@@ -205,6 +226,7 @@ static void post(struct cpu *to, const struct tlb_request *request)
     pthread_mutex_unlock(&tlb->lock);
     /* Not pv_vcpu_attention(): one that sleeps in WFI need not wake for this. */
     atomic_fetch_or(&to->vcpu->attention, INTERP_ATTENTION_TLB);
+    interp_look(to);
 }
 
 void mmu_serve(struct cpu *c)
@@ -259,7 +281,7 @@ void mmu_wait(struct cpu *c)
     interp_inside(c);
 }
 
-void mmu_flush_everywhere(struct interp *interp, enum tlb_request_kind kind)
+void mmu_post_everywhere(struct interp *interp, enum tlb_request_kind kind)
 {
     const struct tlb_request request = {.kind = kind};
     for (unsigned i = 0; i < interp->engine->config.vcpus; i++) {
@@ -267,6 +289,11 @@ void mmu_flush_everywhere(struct interp *interp, enum tlb_request_kind kind)
         if (c)
             post(c, &request);
     }
+}
+
+void mmu_flush_everywhere(struct interp *interp, enum tlb_request_kind kind)
+{
+    mmu_post_everywhere(interp, kind);
     for (unsigned i = 0; i < interp->engine->config.vcpus; i++) {
         struct cpu *c = atomic_load(&interp->cpus[i]);
         if (c)
@@ -340,7 +367,8 @@ void mmu_sync_slow(struct cpu *c)
     tlb->epoch++;
 
     bool asid_changed = now.asid != then.asid;
-    bool low_changed = now.half[0].base != then.half[0].base;
+    bool low_changed =
+        now.half[0].base != then.half[0].base || now.half[0].disabled != then.half[0].disabled;
     bool high_changed = now.half[1].base != then.half[1].base;
     then.asid = now.asid;
     then.half[0].base = now.half[0].base;
@@ -353,10 +381,15 @@ void mmu_sync_slow(struct cpu *c)
         flush_all(tlb);
         return;
     }
-    if (asid_changed || low_changed || now.half[0].disabled)
+    if (asid_changed || low_changed)
         flush_first_half(tlb, 0);
-    if (high_changed || (asid_changed && tlb->high_not_global))
+    if (high_changed || (asid_changed && tlb->high_not_global)) {
         flush_first_half(tlb, 1);
+        mmu_code_moved(tlb, 1);
+    }
+    /* Code in TTBR0's half is remembered by ASID. */
+    if (low_changed && !asid_changed)
+        mmu_code_moved(tlb, 0);
 }
 
 /* ---- The walk ---- */
@@ -521,7 +554,7 @@ static void remember(struct cpu *c, uint64_t va, const struct mmu_result *t)
 {
     struct cpu_tlb *tlb = c->tlb;
     uint64_t page = va & VA_BITS_55_12;
-    unsigned half = half_of(va);
+    unsigned half = mmu_half_of(va);
     tlb->second[second_index(page, tlb->regime.asid)] = (struct tlb2_entry){
         .page = page | 1,
         .pa = t->pa & ~MMU_PAGE_MASK,
@@ -557,7 +590,7 @@ static bool recall(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_
 
 static int translate_off(struct cpu *c, uint64_t va, enum mmu_access access, struct mmu_result *out)
 {
-    const struct mmu_half *h = &c->tlb->regime.half[half_of(va)];
+    const struct mmu_half *h = &c->tlb->regime.half[mmu_half_of(va)];
     uint64_t pa = h->tbi ? va & UINT64_C(0x00ffffffffffffff) : va;
     if (pa >> PA_BITS)
         return FSC_ADDRESS_SIZE;
@@ -574,13 +607,13 @@ int mmu_translate(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_b
                   bool fresh, struct mmu_result *result)
 {
     const struct mmu_regime *r = &c->tlb->regime;
-    const struct mmu_half *h = &r->half[half_of(va)];
+    const struct mmu_half *h = &r->half[mmu_half_of(va)];
 
     if (!r->on)
         return translate_off(c, va, access, result);
     /* Every bit above the size must repeat bit 55; TBI leaves the top byte out of it. */
     unsigned top = h->tbi ? 56 : 64;
-    if ((uint64_t)(pv_sext(va, top) >> h->va_bits) != (half_of(va) ? ~UINT64_C(0) : 0))
+    if ((uint64_t)(pv_sext(va, top) >> h->va_bits) != (mmu_half_of(va) ? ~UINT64_C(0) : 0))
         return FSC_TRANSLATION;
     if (bank == TLB_EL0 && h->e0pd)
         return FSC_TRANSLATION;
@@ -619,16 +652,18 @@ bool mmu_fill(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_bank 
     bool read = allowed(t->perms, MMU_READ, bank);
     bool exec = allowed(t->perms, MMU_EXEC, bank);
     writable = writable && allowed(t->perms, MMU_WRITE, bank);
+    /* With the MMU off only data is Device: what a fetch says about it is not the truth. */
+    bool device = t->device || !tlb->regime.on;
+    uint64_t tag = device ? page | TLB_SLOW : page;
     *e = (struct tlb_entry){
-        .read = read ? page : TLB_NONE,
-        .write = writable ? page : TLB_NONE,
+        .read = read ? tag : TLB_NONE,
+        .write = writable ? tag : TLB_NONE,
         .exec = exec ? page : TLB_NONE,
         .addend = (uintptr_t)host - (uintptr_t)page,
     };
-    /* With the MMU off only data is Device: what a fetch says about it is not the truth. */
-    tlb->pa[bank][i] = pa | (t->device || !tlb->regime.on);
-    tlb->used[bank][half_of(va)] = true;
-    if (half_of(va) && !t->global)
+    tlb->pa[bank][i] = pa | device;
+    tlb->used[bank][mmu_half_of(va)] = true;
+    if (mmu_half_of(va) && !t->global)
         tlb->high_not_global = true;
     return true;
 }

@@ -14,11 +14,15 @@
 
 /* ---- First level: virtual page to host pointer ---- */
 
-#define TLB_HALF    512u /* entries for TTBR0's half; as many for TTBR1's follow */
-#define TLB_ENTRIES (2 * TLB_HALF)
+#define TLB_ENTRIES 1024u
 
-/* A tag is the page's address with every bit that matters, or TLB_NONE. */
+/*
+ * A tag is the page's address with every bit that matters, or TLB_NONE. With TLB_SLOW in it the
+ * page is known, but only to those who ask for it: it has Device attributes, where unaligned
+ * accesses fault, which fast paths do not look for.
+ */
 #define TLB_NONE (~UINT64_C(0))
+#define TLB_SLOW UINT64_C(0x800)
 
 struct tlb_entry {
     uint64_t read, write, exec;
@@ -30,7 +34,7 @@ enum tlb_bank { TLB_EL0, TLB_EL1, TLB_EL1_PAN, TLB_BANKS };
 
 static inline unsigned tlb_index(uint64_t va)
 {
-    return (unsigned)((va >> MMU_PAGE_SHIFT & (TLB_HALF - 1)) | (va >> 46 & TLB_HALF));
+    return va >> MMU_PAGE_SHIFT & (TLB_ENTRIES - 1);
 }
 
 /* ---- Second level: virtual page and ASID to physical page ---- */
@@ -59,7 +63,8 @@ struct tlb2_entry {
 /* ---- Requests from other vCPUs ---- */
 
 enum tlb_request_kind {
-    TLB_FLUSH_HOST, /* host pointers only */
+    TLB_FLUSH_NOTHING, /* only moves the epoch: translated code is gone */
+    TLB_FLUSH_HOST,    /* host pointers only */
     TLB_FLUSH_ALL,
     TLB_FLUSH_ASID,
     TLB_FLUSH_VA,       /* in one ASID, and global */
@@ -95,14 +100,22 @@ struct mmu_regime {
     struct mmu_half half[2];
 };
 
+#define TLB_CODE_PAGES 8192u
+
 struct cpu_tlb {
     struct tlb_entry *current; /* the bank of the current EL and PSTATE.PAN */
     uint64_t epoch;            /* changes when any translation may have changed */
-    bool stale;                /* a translation register changed; takes effect at mmu_sync() */
-    bool must_sync;            /* sent requests that the next DSB waits for */
-    bool high_not_global;      /* TTBR1's half of the first level holds entries of an ASID */
-    bool low_global;           /* TTBR0's half of the second level holds global entries */
-    bool used[TLB_BANKS][2];   /* halves with anything in them */
+    /*
+     * By half: changes when code found by a virtual address in the present ASID may be elsewhere;
+     * coarser than epoch. A bit for each page that mmu_code_found() named since it last did.
+     */
+    uint64_t code_epoch[2];
+    uint64_t code_pages[2][TLB_CODE_PAGES / 64];
+    bool stale;              /* a translation register changed; takes effect at mmu_sync() */
+    bool must_sync;          /* sent requests that the next DSB waits for */
+    bool high_not_global;    /* TTBR1's half of the first level holds entries of an ASID */
+    bool low_global;         /* TTBR0's half of the second level holds global entries */
+    bool used[TLB_BANKS][2]; /* with anything of TTBR0's and TTBR1's half in them */
     struct mmu_regime regime;
 
     struct tlb_entry bank[TLB_BANKS][TLB_ENTRIES];
@@ -125,7 +138,13 @@ struct cpu_tlb {
     _Atomic uint64_t mmio_exits;
 };
 
-int mmu_create(struct cpu *c);
+/* A PE is allocated with its TLB behind it, where translated code finds it. */
+struct cpu_with_tlb {
+    struct cpu cpu;
+    struct cpu_tlb tlb;
+};
+
+void mmu_create(struct cpu_with_tlb *pe);
 void mmu_destroy(struct cpu *c);
 void mmu_reset(struct cpu *c);
 
@@ -149,6 +168,27 @@ static inline void mmu_context(struct cpu *c)
     c->tlb->current = c->tlb->bank[c->el == 0 ? TLB_EL0 : c->pan ? TLB_EL1_PAN : TLB_EL1];
 }
 
+/* The half of the address space, TTBR0's or TTBR1's. */
+static inline unsigned mmu_half_of(uint64_t va)
+{
+    return va >> 55 & 1;
+}
+
+static inline unsigned mmu_code_bit(uint64_t va)
+{
+    return (va >> MMU_PAGE_SHIFT ^ va >> 25) & (TLB_CODE_PAGES - 1);
+}
+
+/* Code was found by its address `va`: when that is invalidated, code_epoch moves. */
+static inline void mmu_code_found(struct cpu_tlb *tlb, uint64_t va)
+{
+    const unsigned bit = mmu_code_bit(va);
+    tlb->code_pages[mmu_half_of(va)][bit / 64] |= UINT64_C(1) << bit % 64;
+}
+
+/* Forgets where code is. */
+void mmu_code_moved(struct cpu_tlb *tlb, unsigned half);
+
 /* Forgets translations of this PE. */
 void mmu_flush(struct cpu *c, const struct tlb_request *request);
 /* Has every other PE forget them; mmu_wait() (DSB) returns when they have. */
@@ -159,6 +199,8 @@ void mmu_serve(struct cpu *c);
 /* For listeners, on any thread: posts to every PE and waits for those inside. */
 struct interp;
 void mmu_flush_everywhere(struct interp *interp, enum tlb_request_kind kind);
+/* The same without waiting. */
+void mmu_post_everywhere(struct interp *interp, enum tlb_request_kind kind);
 
 /* ---- Translation ---- */
 

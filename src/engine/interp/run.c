@@ -92,12 +92,16 @@ static _Atomic uint32_t *generation_of(struct interp *interp, uint64_t pa)
 void interp_icache_invalidate(struct interp *interp, uint64_t pa)
 {
     atomic_fetch_add(generation_of(interp, pa), 1);
+    if (interp->jit)
+        interp->code_changed(interp->jit, pa, false);
 }
 
 void interp_icache_invalidate_all(struct interp *interp)
 {
     for (unsigned i = 0; i < GENERATIONS; i++)
         atomic_fetch_add(&interp->code->generation[i], 1);
+    if (interp->jit)
+        interp->code_changed(interp->jit, 0, true);
 }
 
 /* ---- Decoding ---- */
@@ -202,7 +206,7 @@ static inline void run_block(struct cpu *c, const struct block *block)
     __atomic_store_n(&c->instructions, c->instructions + block->count, __ATOMIC_RELAXED);
 }
 
-static void run_one(struct cpu *c)
+void run_one(struct cpu *c)
 {
     uint64_t pa;
     struct a64_insn insn;

@@ -16,6 +16,9 @@ void run_cpu_destroy(struct cpu *c);
 /* Executes until there is a reason to return. */
 enum pv_exit run_loop(struct cpu *c);
 
+/* Executes the instruction at PC, of which software step may want to know. */
+void run_one(struct cpu *c);
+
 /*
  * IC IVAU and IC IALLU(IS): decoded instructions of the physical page at `pa`, or all, are not used
  * any more by any vCPU from its next block on. Any thread.

@@ -74,29 +74,7 @@ void interp_SMOV(struct cpu *c, const struct a64_insn *insn)
         cpu_set_w(c, insn->rd, (uint32_t)value);
 }
 
-/* ---- Modified immediate: AdvSIMDExpandImm (Arm ARM J1), but for FMOV's cmode 1111 ---- */
-
-static uint64_t expand_immediate(uint32_t word)
-{
-    const unsigned cmode = pv_bits(word, 12, 4);
-    const bool op = word >> 29 & 1;
-    const uint64_t imm8 = pv_bits(word, 16, 3) << 5 | pv_bits(word, 5, 5);
-
-    if (cmode < 8) /* 32-bit lanes, by 0, 8, 16 or 24 */
-        return (imm8 << 8 * (cmode >> 1)) * UINT64_C(0x0000000100000001);
-    if (cmode < 12) /* 16-bit lanes, by 0 or 8 */
-        return (imm8 << 8 * (cmode >> 1 & 1)) * UINT64_C(0x0001000100010001);
-    if (cmode == 12) /* 32-bit lanes, ones shifted in */
-        return (imm8 << 8 | 0xff) * UINT64_C(0x0000000100000001);
-    if (cmode == 13)
-        return (imm8 << 16 | 0xffff) * UINT64_C(0x0000000100000001);
-    if (!op)
-        return imm8 * UINT64_C(0x0101010101010101);
-    uint64_t mask = 0; /* a byte of ones for each bit */
-    for (unsigned bit = 0; bit < 8; bit++)
-        mask |= (imm8 >> bit & 1) * (UINT64_C(0xff) << 8 * bit);
-    return mask;
-}
+/* ---- Modified immediate ---- */
 
 /* Every doubleword becomes (old & keep) ^ flip. */
 static void modify(struct cpu *c, const struct a64_insn *insn, uint64_t keep, uint64_t flip)
@@ -109,23 +87,23 @@ static void modify(struct cpu *c, const struct a64_insn *insn, uint64_t keep, ui
 void interp_MOVI(struct cpu *c, const struct a64_insn *insn)
 {
     cpu_check_fp(c);
-    modify(c, insn, 0, expand_immediate(insn->word));
+    modify(c, insn, 0, simd_expand_immediate(insn->word));
 }
 void interp_MVNI(struct cpu *c, const struct a64_insn *insn)
 {
     cpu_check_fp(c);
-    modify(c, insn, 0, ~expand_immediate(insn->word));
+    modify(c, insn, 0, ~simd_expand_immediate(insn->word));
 }
 void interp_ORR_I(struct cpu *c, const struct a64_insn *insn)
 {
     cpu_check_fp(c);
-    const uint64_t imm = expand_immediate(insn->word);
+    const uint64_t imm = simd_expand_immediate(insn->word);
     modify(c, insn, ~imm, imm);
 }
 void interp_BIC_I(struct cpu *c, const struct a64_insn *insn)
 {
     cpu_check_fp(c);
-    modify(c, insn, ~expand_immediate(insn->word), 0);
+    modify(c, insn, ~simd_expand_immediate(insn->word), 0);
 }
 
 /* ---- Permute: lanes of n and m, taken apart, interleaved or transposed ---- */

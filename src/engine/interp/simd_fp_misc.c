@@ -19,16 +19,7 @@ static uint64_t to_fixed(struct pv_fp *fp, unsigned size, uint64_t n, unsigned f
     return pv_fp_to_fixed(fp, size, n, fbits, is_unsigned, mode, 8u << size);
 }
 
-LANE(FABS, pv_fp_abs(size, n))
-LANE(FNEG, pv_fp_neg(size, n))
-LANE(FSQRT, pv_fp_sqrt(fp, size, n))
-LANE(FRINTN, pv_fp_round_int(fp, size, n, PV_FP_NEAREST_EVEN, false))
-LANE(FRINTP, pv_fp_round_int(fp, size, n, PV_FP_UP, false))
-LANE(FRINTM, pv_fp_round_int(fp, size, n, PV_FP_DOWN, false))
-LANE(FRINTZ, pv_fp_round_int(fp, size, n, PV_FP_ZERO, false))
-LANE(FRINTA, pv_fp_round_int(fp, size, n, PV_FP_NEAREST_AWAY, false))
-LANE(FRINTX, pv_fp_round_int(fp, size, n, pv_fp_mode(fp), true))
-LANE(FRINTI, pv_fp_round_int(fp, size, n, pv_fp_mode(fp), false))
+FP_UNARY_OPS(LANE)
 LANE(FRECPE, pv_fp_recip_estimate(fp, size, n))
 LANE(FRSQRTE, pv_fp_rsqrt_estimate(fp, size, n))
 LANE(FRECPX, pv_fp_recpx(fp, size, n))

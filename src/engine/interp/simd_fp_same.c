@@ -14,18 +14,11 @@ typedef uint64_t fp_lane3(struct pv_fp *fp, unsigned size, uint64_t d, uint64_t 
         return EXPR;                                                                               \
     }
 
-LANE(FADD, pv_fp_add(fp, size, n, m))
-LANE(FSUB, pv_fp_sub(fp, size, n, m))
-LANE(FMUL, pv_fp_mul(fp, size, n, m))
+FP_BINARY_OPS(LANE)
 LANE(FMULX, pv_fp_mulx(fp, size, n, m))
-LANE(FDIV, pv_fp_div(fp, size, n, m))
 LANE(FMLA, pv_fp_muladd(fp, size, d, n, m))
 LANE(FMLS, pv_fp_muladd(fp, size, d, pv_fp_neg(size, n), m))
 LANE(FABD, pv_fp_abs(size, pv_fp_sub(fp, size, n, m)))
-LANE(FMAX, pv_fp_max(fp, size, n, m))
-LANE(FMIN, pv_fp_min(fp, size, n, m))
-LANE(FMAXNM, pv_fp_maxnum(fp, size, n, m))
-LANE(FMINNM, pv_fp_minnum(fp, size, n, m))
 LANE(FRECPS, pv_fp_recip_step(fp, size, n, m))
 LANE(FRSQRTS, pv_fp_rsqrt_step(fp, size, n, m))
 LANE(FCMEQ, simd_fp_truth(size, pv_fp_eq(fp, size, n, m)))

@@ -63,6 +63,29 @@ static inline unsigned simd_live_bytes(const struct a64_insn *insn, unsigned siz
     return simd_scalar(insn) ? 1u << size : simd_q(insn) ? 16 : 8;
 }
 
+/* AdvSIMDExpandImm (Arm ARM J1) of the modified immediates, but for FMOV's cmode 1111. */
+static inline uint64_t simd_expand_immediate(uint32_t word)
+{
+    const unsigned cmode = pv_bits(word, 12, 4);
+    const bool op = word >> 29 & 1;
+    const uint64_t imm8 = pv_bits(word, 16, 3) << 5 | pv_bits(word, 5, 5);
+
+    if (cmode < 8) /* 32-bit lanes, by 0, 8, 16 or 24 */
+        return (imm8 << 8 * (cmode >> 1)) * UINT64_C(0x0000000100000001);
+    if (cmode < 12) /* 16-bit lanes, by 0 or 8 */
+        return (imm8 << 8 * (cmode >> 1 & 1)) * UINT64_C(0x0001000100010001);
+    if (cmode == 12) /* 32-bit lanes, ones shifted in */
+        return (imm8 << 8 | 0xff) * UINT64_C(0x0000000100000001);
+    if (cmode == 13)
+        return (imm8 << 16 | 0xffff) * UINT64_C(0x0000000100000001);
+    if (!op)
+        return imm8 * UINT64_C(0x0101010101010101);
+    uint64_t mask = 0; /* a byte of ones for each bit */
+    for (unsigned bit = 0; bit < 8; bit++)
+        mask |= (imm8 >> bit & 1) * (UINT64_C(0xff) << 8 * bit);
+    return mask;
+}
+
 /* ---- Registers ---- */
 
 /* The low `live` bytes of `v`, the others zero. */

@@ -29,10 +29,23 @@ void pv_vn_procs_load(PFN_vkVoidFunction *procs, enum pv_vn_level level,
 /* The proc of command `vkName` as its PFN type. */
 #define PV_VN_PROC(procs, name) ((PFN_##name)(procs)[PV_VN_COMMAND_##name])
 
+/*
+ * The driver's instance or device, counted: a guest can go on using memory that the driver mapped
+ * (memory.c) after it has destroyed all else, and then these must still be there.
+ */
+typedef void(VKAPI_PTR pv_vn_destroy_fn)(void *handle, const VkAllocationCallbacks *allocator);
+
+/* With one reference, itself holding one of `parent` (or NULL). NULL when out of memory. */
+struct pv_vn_host_object *pv_vn_host_object_new(void *handle, pv_vn_destroy_fn *destroy,
+                                                struct pv_vn_host_object *parent);
+struct pv_vn_host_object *pv_vn_host_object_ref(struct pv_vn_host_object *object);
+void pv_vn_host_object_unref(struct pv_vn_host_object *object); /* NULL is fine */
+
 /* ---- Instances and devices: few, so kept until their context ends ---- */
 
 struct pv_vn_instance {
     VkInstance handle; /* NULL once destroyed */
+    struct pv_vn_host_object *host;
     PFN_vkVoidFunction procs[PV_VN_COMMAND_COUNT];
     PFN_vkGetDeviceProcAddr get_device_proc;
     struct pv_vn_physical *physicals;
@@ -46,8 +59,9 @@ struct pv_vn_physical {
     uint64_t id; /* the guest's; 0 until it enumerated */
     VkPhysicalDeviceProperties properties;
     VkPhysicalDeviceMemoryProperties memory; /* as the guest sees it */
-    bool unified;          /* every memory type is visible to guests, so built on imported pages */
-    uint32_t import_types; /* memory types that take a host pointer */
+    bool unified;                            /* every memory type is visible to guests, by import */
+    uint32_t import_types;                   /* memory types that take a host pointer */
+    uint32_t map_types;    /* others that guests see, through the driver's mapping */
     uint64_t import_align; /* minImportedHostPointerAlignment */
     uint32_t host_extension_count;
     VkExtensionProperties *host_extensions;
@@ -57,9 +71,10 @@ struct pv_vn_physical {
 
 struct pv_vn_device {
     VkDevice handle; /* NULL once destroyed */
+    struct pv_vn_host_object *host;
     struct pv_vn_physical *physical;
     PFN_vkVoidFunction procs[PV_VN_COMMAND_COUNT];
-    PFN_vkGetMemoryHostPointerPropertiesEXT host_pointer_properties;
+    PFN_vkMapMemory map_memory; /* guests do not send it, so it is not among the procs */
     struct pv_vn_queue *queues;
     struct pv_vn_device *next;
 };
@@ -77,6 +92,7 @@ struct pv_vn_queue {
 /* A VkDeviceMemory with the pages that the guest can map. */
 struct pv_vn_memory {
     struct pv_gpu_memory *pages; /* NULL: not visible to the guest */
+    bool mapped;                 /* they are the driver's, and it frees memory when they go */
     uint64_t size;
 };
 
@@ -92,6 +108,7 @@ struct pv_vn_context {
     uint32_t id;
     char name[64];
     const struct pv_renderer_config *config;
+    struct pv_gpu_account *account; /* for pages that the guest can map; NULL: not counted */
     const struct pv_vn_driver *driver;
     PFN_vkVoidFunction global_procs[PV_VN_COMMAND_COUNT];
     atomic_bool lost;     /* sticky: something invalid came */
@@ -153,6 +170,8 @@ bool pv_vn_object_get(struct pv_vn_context *ctx, unsigned type, uint64_t id,
 /* Loses the context when the id is taken or the table full. */
 bool pv_vn_object_add(struct pv_vn_context *ctx, const struct pv_gpu_entry *entry);
 bool pv_vn_object_remove(struct pv_vn_context *ctx, uint64_t id, struct pv_gpu_entry *out);
+/* Removes the physical devices of an instance. */
+void pv_vn_objects_drop_physicals(struct pv_vn_context *ctx, const struct pv_vn_instance *instance);
 /* Removes the objects of the pool with that id, which the driver frees with it. */
 void pv_vn_objects_drop_children(struct pv_vn_context *ctx, uint64_t pool);
 /* Destroys what a guest left behind on a device. */
@@ -284,14 +303,17 @@ VkResult pv_vn_instance_create(struct pv_vn_context *ctx, const VkApplicationInf
                                struct pv_vn_instance *instance);
 void pv_vn_instance_destroy(struct pv_vn_context *ctx, struct pv_vn_instance *instance);
 void pv_vn_device_destroy(struct pv_vn_context *ctx, struct pv_vn_device *device);
-bool pv_vn_physical_init(struct pv_vn_physical *physical);
+/* `need_fd`: what guests see of memory must have a descriptor. */
+bool pv_vn_physical_init(struct pv_vn_physical *physical, bool need_fd);
 void pv_vn_physical_finish(struct pv_vn_physical *physical);
 /* Takes the structs of that sType out of a chain; returns the first, or NULL. */
 void *pv_vn_chain_remove(const void *head, VkStructureType stype);
 /* As vkQueueWaitIdle, but gives up when the context is gone. */
 VkResult pv_vn_queue_wait_idle(struct pv_vn_context *ctx, struct pv_vn_queue *queue);
 bool pv_vn_physical_has(const struct pv_vn_physical *physical, const char *extension);
-void pv_vn_memory_free(struct pv_vn_context *ctx, struct pv_vn_memory *memory);
+/* Frees what an entry of the table stands for, which has left it. */
+void pv_vn_memory_free(struct pv_vn_context *ctx, const struct pv_vn_device *device,
+                       const struct pv_gpu_entry *entry);
 /* The pages of the device memory called blob_id, referenced; NULL when it has none. */
 struct pv_gpu_memory *pv_vn_memory_export(struct pv_vn_context *ctx, uint64_t blob_id,
                                           uint64_t size);

@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "gpu/venus/context.h"
+#include "gpu/venus/metal_bridge.h"
 
 /* The driver's device must be destroyed even if it is busy for ever; this long it is waited for. */
 #define IDLE_MAX_NS (5 * UINT64_C(1000000000))
@@ -59,10 +60,10 @@ static bool wanted_on_host(const char *name)
 
 /* The guest's list less what we serve ourselves, plus what we need. */
 static VkResult host_extensions(struct pv_vn_stream *stream, const struct pv_vn_physical *physical,
-                                VkDeviceCreateInfo *info)
+                                VkDeviceCreateInfo *info, struct pv_metal_bridge_features *features)
 {
     const char **names =
-        pv_vn_stream_alloc(stream, (info->enabledExtensionCount + 1) * sizeof(*names));
+        pv_vn_stream_alloc(stream, (info->enabledExtensionCount + 2) * sizeof(*names));
     uint32_t count = 0;
     if (!names)
         return VK_ERROR_OUT_OF_HOST_MEMORY;
@@ -74,10 +75,12 @@ static VkResult host_extensions(struct pv_vn_stream *stream, const struct pv_vn_
             continue;
         names[count++] = name;
     }
-    names[count++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
+    if (physical->import_types)
+        names[count++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
     info->ppEnabledExtensionNames = names;
     info->enabledExtensionCount = count;
     info->enabledLayerCount = 0;
+    pv_metal_bridge_device(physical, info, names, features);
     return VK_SUCCESS;
 }
 
@@ -85,7 +88,9 @@ static VkResult create(struct pv_vn_stream *stream, struct pv_vn_vkCreateDevice 
                        struct pv_vn_device *device)
 {
     struct pv_vn_physical *physical = stream->self.owner;
-    VkResult result = host_extensions(stream, physical, (VkDeviceCreateInfo *)a->pCreateInfo);
+    struct pv_metal_bridge_features features;
+    VkResult result =
+        host_extensions(stream, physical, (VkDeviceCreateInfo *)a->pCreateInfo, &features);
     if (result < 0)
         return result;
     device->physical = physical;
@@ -94,7 +99,14 @@ static VkResult create(struct pv_vn_stream *stream, struct pv_vn_vkCreateDevice 
     device->handle = *a->pDevice;
     struct device_get from = {physical->instance->get_device_proc, device->handle};
     pv_vn_procs_load(device->procs, PV_VN_LEVEL_DEVICE, device_proc, &from);
-    return VK_SUCCESS;
+    device->map_memory = (PFN_vkMapMemory)device_proc(&from, "vkMapMemory");
+    device->host = pv_vn_host_object_new(
+        device->handle, (pv_vn_destroy_fn *)device->procs[PV_VN_COMMAND_vkDestroyDevice],
+        physical->instance->host);
+    if (device->host)
+        return VK_SUCCESS;
+    PV_VN_PROC(device->procs, vkDestroyDevice)(PV_STEAL(device->handle), NULL);
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
 }
 
 void pv_vn_do_vkCreateDevice(struct pv_vn_stream *stream, void *args)
@@ -149,7 +161,7 @@ void pv_vn_device_destroy(struct pv_vn_context *ctx, struct pv_vn_device *device
     if (all_idle(device)) {
         PV_VN_PROC(device->procs, vkDeviceWaitIdle)(device->handle);
         pv_vn_objects_destroy_device(ctx, device);
-        PV_VN_PROC(device->procs, vkDestroyDevice)(device->handle, NULL);
+        pv_vn_host_object_unref(PV_STEAL(device->host));
     } else {
         pv_warn(PV_LOG_VENUS, "context %u (%s): GPU work never ends, its device is given up",
                 ctx->id, ctx->name);

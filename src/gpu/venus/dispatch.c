@@ -235,8 +235,52 @@ static void reply(struct pv_vn_stream *stream, const void *args)
         stream->reply_at = enc.cur - base;
 }
 
+/* ---- One command ---- */
+
+#define FLAT_HEAD 16 /* number, flags, command buffer */
+
+bool pv_vn_flat_handle(const struct pv_vn_flat_in *in, unsigned type, const uint8_t *at,
+                       bool optional, void *handle)
+{
+    uint64_t id;
+    memcpy(&id, at, sizeof(id));
+    const struct pv_gpu_entry *entry = id ? look_up(in->stream, type, id) : NULL;
+    uint64_t value = entry ? entry->handle : 0;
+    memcpy(handle, &value, sizeof(value));
+    return entry ? !entry->dead : !id && optional;
+}
+
+/* A flat command (calls.h) at data, the usual way; 0: it is none, or needs a closer look. */
+static size_t run_flat(struct pv_vn_stream *stream, const uint8_t *data, size_t size)
+{
+    uint32_t head[2];
+    uint64_t id;
+    if (size < FLAT_HEAD)
+        return 0;
+    memcpy(head, data, sizeof(head));
+    memcpy(&id, data + sizeof(head), sizeof(id));
+    const struct pv_vn_command *cmd = pv_vn_command_find(head[0]);
+    pv_vn_flat_fn *flat = cmd ? pv_vn_flats[cmd - pv_vn_commands] : NULL;
+    if (!flat || head[1] || handlers[cmd - pv_vn_commands])
+        return 0;
+    const struct pv_gpu_entry *entry = look_up(stream, PV_VN_HANDLE_VkCommandBuffer, id);
+    if (!entry || entry->dead)
+        return 0;
+    const struct pv_vn_device *device = entry->owner;
+    const struct pv_vn_flat_in in = {.stream = stream,
+                                     .proc = device->procs[cmd - pv_vn_commands],
+                                     .commands = (VkCommandBuffer)(uintptr_t)entry->handle,
+                                     .at = data + FLAT_HEAD,
+                                     .size = size - FLAT_HEAD};
+    size_t used = in.proc ? flat(&in) : 0;
+    return used ? FLAT_HEAD + used : 0;
+}
+
 size_t pv_vn_stream_one(struct pv_vn_stream *stream, const void *data, size_t size)
 {
+    size_t flat = run_flat(stream, data, size);
+    if (flat)
+        return pv_vn_context_gone(stream->ctx) ? 0 : flat;
     struct pv_vn_decoder *dec = &stream->dec;
     dec->cur = data;
     dec->end = dec->cur + size;

@@ -2,21 +2,36 @@
 /* Finding the host's Vulkan loader and a driver's procs, without Vulkan at link time. */
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/util.h"
 #include "gpu/venus/context.h"
+#include "gpu/venus/metal_bridge.h"
 
 #ifdef __APPLE__
 #define DEFAULT_LIBRARY "libvulkan.1.dylib"
+
+static void set_environment(void *opaque, const char *name, const char *value)
+{
+    setenv(name, value, false); /* what the user says counts */
+}
+
+static void configure(void)
+{
+    pv_metal_bridge_configure(set_environment, NULL);
+}
 #else
 #define DEFAULT_LIBRARY "libvulkan.so.1"
+
+static void configure(void) {}
 #endif
 
 int pv_vn_driver_open(struct pv_vn_driver *driver, const char *library, struct pv_error **err)
 {
     const char *name = library ? library : DEFAULT_LIBRARY;
+    configure();
     driver->library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
     if (!driver->library)
         return pv_error_set(err, ENOENT,

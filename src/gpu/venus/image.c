@@ -47,10 +47,10 @@ static void use_host_handles(struct pv_vn_stream *stream, const void *info, VkSt
     /* Buffers' and images' external memory structs have the same shape. */
     VkBaseOutStructure *head = (VkBaseOutStructure *)info;
     VkExternalMemoryImageCreateInfo *external = (void *)pv_vn_chain_find(head->pNext, stype);
-    if (external && external->handleTypes) {
+    bool unified = pv_vn_stream_device(stream)->physical->unified;
+    if (external && (external->handleTypes || unified)) {
         external->handleTypes = HOST_HANDLE;
-    } else if (!external && pv_vn_stream_device(stream)->physical->unified &&
-               (external = pv_vn_stream_alloc(stream, sizeof(*external)))) {
+    } else if (!external && unified && (external = pv_vn_stream_alloc(stream, sizeof(*external)))) {
         *external = (VkExternalMemoryImageCreateInfo){
             .sType = stype, .pNext = head->pNext, .handleTypes = HOST_HANDLE};
         head->pNext = (void *)external;

@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 #include "gpu/venus/context.h"
+#include "gpu/venus/metal_bridge.h"
 
 /* The newest API that the tables know whole. */
 #define API_MAX VK_MAKE_API_VERSION(0, 1, 3, VK_HEADER_VERSION)
@@ -49,7 +50,7 @@ static PFN_vkVoidFunction instance_proc(void *handle, const char *name)
     return from->get(from->instance, name);
 }
 
-static VkResult enumerate(struct pv_vn_instance *instance)
+static VkResult enumerate(struct pv_vn_instance *instance, bool need_fd)
 {
     PFN_vkEnumeratePhysicalDevices get = PV_VN_PROC(instance->procs, vkEnumeratePhysicalDevices);
     VkPhysicalDevice handles[16];
@@ -64,7 +65,7 @@ static VkResult enumerate(struct pv_vn_instance *instance)
         struct pv_vn_physical *physical = &instance->physicals[instance->physical_count];
         physical->instance = instance;
         physical->handle = handles[i];
-        if (pv_vn_physical_init(physical))
+        if (pv_vn_physical_init(physical, need_fd))
             instance->physical_count++;
         else
             pv_vn_physical_finish(physical);
@@ -72,27 +73,10 @@ static VkResult enumerate(struct pv_vn_instance *instance)
     return VK_SUCCESS;
 }
 
-/* MoltenVK and other portability drivers show up only when asked for. */
-static bool has_portability(const struct pv_vn_context *ctx)
-{
-    PFN_vkEnumerateInstanceExtensionProperties get =
-        PV_VN_PROC(ctx->global_procs, vkEnumerateInstanceExtensionProperties);
-    VkExtensionProperties properties[128];
-    uint32_t count = PV_ARRAY_SIZE(properties);
-    if (!get || get(NULL, &count, properties) < 0)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (!strcmp(properties[i].extensionName, VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME))
-            return true;
-    return false;
-}
-
 VkResult pv_vn_instance_create(struct pv_vn_context *ctx, const VkApplicationInfo *guest_app,
                                struct pv_vn_instance *instance)
 {
     PFN_vkCreateInstance vk_create = PV_VN_PROC(ctx->global_procs, vkCreateInstance);
-    static const char *const portability[] = {VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME};
-    bool portable = has_portability(ctx);
     VkApplicationInfo app = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO,
         .apiVersion = host_version(ctx),
@@ -103,13 +87,9 @@ VkResult pv_vn_instance_create(struct pv_vn_context *ctx, const VkApplicationInf
         app.pEngineName = guest_app->pEngineName;
         app.engineVersion = guest_app->engineVersion;
     }
-    const VkInstanceCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
-        .flags = portable ? VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR : 0,
-        .pApplicationInfo = &app,
-        .enabledExtensionCount = portable,
-        .ppEnabledExtensionNames = portability,
-    };
+    VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+                                 .pApplicationInfo = &app};
+    pv_metal_bridge_instance(ctx, &info);
     if (!vk_create)
         return VK_ERROR_INITIALIZATION_FAILED;
     VkResult result = vk_create(&info, NULL, &instance->handle);
@@ -117,9 +97,14 @@ VkResult pv_vn_instance_create(struct pv_vn_context *ctx, const VkApplicationInf
         return result;
     struct instance_get from = {ctx->driver->get_proc, instance->handle};
     pv_vn_procs_load(instance->procs, PV_VN_LEVEL_INSTANCE, instance_proc, &from);
+    instance->host = pv_vn_host_object_new(
+        instance->handle, (pv_vn_destroy_fn *)instance->procs[PV_VN_COMMAND_vkDestroyInstance],
+        NULL);
+    if (!instance->host)
+        return VK_ERROR_OUT_OF_HOST_MEMORY;
     instance->get_device_proc =
         (PFN_vkGetDeviceProcAddr)instance_proc(&from, "vkGetDeviceProcAddr");
-    return enumerate(instance);
+    return enumerate(instance, ctx->config->need_fd);
 }
 
 void pv_vn_do_vkCreateInstance(struct pv_vn_stream *stream, void *args)
@@ -148,24 +133,8 @@ void pv_vn_do_vkCreateInstance(struct pv_vn_stream *stream, void *args)
 
 void pv_vn_instance_destroy(struct pv_vn_context *ctx, struct pv_vn_instance *instance)
 {
-    PFN_vkDestroyInstance destroy = PV_VN_PROC(instance->procs, vkDestroyInstance);
-    if (instance->handle && destroy)
-        destroy(instance->handle, NULL);
     instance->handle = NULL;
-}
-
-static void forget_physicals(struct pv_vn_context *ctx, const struct pv_vn_instance *instance)
-{
-    struct pv_gpu_entry *entry;
-    pthread_rwlock_wrlock(&ctx->objects_lock);
-    for (size_t cursor = 0; (entry = pv_gpu_table_next(&ctx->objects, &cursor));) {
-        if (entry->type == PV_VN_HANDLE_VkPhysicalDevice &&
-            ((struct pv_vn_physical *)entry->owner)->instance == instance) {
-            pv_gpu_table_remove(&ctx->objects, entry->id, NULL);
-            cursor--;
-        }
-    }
-    pthread_rwlock_unlock(&ctx->objects_lock);
+    pv_vn_host_object_unref(PV_STEAL(instance->host));
 }
 
 void pv_vn_do_vkDestroyInstance(struct pv_vn_stream *stream, void *args)
@@ -177,7 +146,7 @@ void pv_vn_do_vkDestroyInstance(struct pv_vn_stream *stream, void *args)
     for (struct pv_vn_device *device = ctx->devices; device; device = device->next)
         if (device->physical->instance == instance)
             pv_vn_device_destroy(ctx, device);
-    forget_physicals(ctx, instance);
+    pv_vn_objects_drop_physicals(ctx, instance);
     pv_vn_instance_destroy(ctx, instance);
 }
 

@@ -103,7 +103,21 @@ void pv_vn_objects_drop_children(struct pv_vn_context *ctx, uint64_t pool)
     pthread_rwlock_unlock(&ctx->objects_lock);
 }
 
-/* What to call for a type left behind, in the order that their uses allow. */
+void pv_vn_objects_drop_physicals(struct pv_vn_context *ctx, const struct pv_vn_instance *instance)
+{
+    struct pv_gpu_entry *entry;
+    pthread_rwlock_wrlock(&ctx->objects_lock);
+    for (size_t cursor = 0; (entry = pv_gpu_table_next(&ctx->objects, &cursor));) {
+        if (entry->type == PV_VN_HANDLE_VkPhysicalDevice &&
+            ((struct pv_vn_physical *)entry->owner)->instance == instance) {
+            remove_entry(ctx, entry->id, NULL);
+            cursor--; /* another may have moved into the slot */
+        }
+    }
+    pthread_rwlock_unlock(&ctx->objects_lock);
+}
+
+/* What to call for a type left behind (memory.c for memory), in the order that their uses allow. */
 static const struct {
     uint16_t type, command;
 } destroyers[] = {
@@ -161,10 +175,10 @@ void pv_vn_objects_destroy_device(struct pv_vn_context *ctx, struct pv_vn_device
         /* Every destroyer has this shape; non-dispatchable handles are 64 bits on 64-bit hosts. */
         destroy_fn destroy = (destroy_fn)device->procs[destroyers[i].command];
         for (cursor = 0; take_one(ctx, device, destroyers[i].type, &cursor, &entry);) {
-            if (entry.handle && destroy)
-                destroy(device->handle, entry.handle, NULL);
             if (entry.type == PV_VN_HANDLE_VkDeviceMemory)
-                pv_vn_memory_free(ctx, (struct pv_vn_memory *)(uintptr_t)entry.parent);
+                pv_vn_memory_free(ctx, device, &entry);
+            else if (entry.handle && destroy)
+                destroy(device->handle, entry.handle, NULL);
         }
     }
     struct pv_gpu_entry *left;

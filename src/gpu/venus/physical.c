@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a guest sees of a physical device: the host's extensions that the tables cover, those that
- * we serve ourselves, and memory types of which only such are host-visible as can be built on pages
- * of ours (VK_EXT_external_memory_host), because guest, host and GPU must share the pages.
+ * we serve ourselves, and memory types. Those are host-visible only where guest, host and GPU can
+ * share the pages: pages of ours that the driver takes (VK_EXT_external_memory_host), or, where it
+ * takes none, pages that it maps for us.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -101,22 +102,30 @@ static uint32_t probe_import(struct pv_vn_physical *physical)
     return types;
 }
 
-static void choose_memory(struct pv_vn_physical *physical)
+/*
+ * Guests do not tell us of flushes, so what is not coherent cannot be shared. Of the rest, types
+ * that take our pages are built on them; others show the driver's own mapping, unless what guests
+ * see must have a descriptor.
+ */
+static void choose_memory(struct pv_vn_physical *physical, bool need_fd)
 {
+    const VkMemoryPropertyFlags host =
+        VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
     PV_VN_PROC(physical->instance->procs, vkGetPhysicalDeviceMemoryProperties)
     (physical->handle, &physical->memory);
     physical->unified = physical->memory.memoryTypeCount > 0;
     for (uint32_t i = 0; i < physical->memory.memoryTypeCount; i++) {
         VkMemoryPropertyFlags *flags = &physical->memory.memoryTypes[i].propertyFlags;
-        /* Guests do not tell us of flushes, so what is not coherent cannot be shared either. */
-        if (!(physical->import_types & 1u << i) || !(*flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT))
-            *flags &= ~(VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT |
-                        VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
-        physical->unified &= (*flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0;
+        bool coherent = (*flags & host) == host, import = physical->import_types & 1u << i;
+        if (coherent && !import && !need_fd)
+            physical->map_types |= 1u << i;
+        else if (!coherent || !import)
+            *flags &= ~(host | VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
+        physical->unified &= coherent && import;
     }
 }
 
-bool pv_vn_physical_init(struct pv_vn_physical *physical)
+bool pv_vn_physical_init(struct pv_vn_physical *physical, bool need_fd)
 {
     struct pv_vn_instance *instance = physical->instance;
     PFN_vkGetPhysicalDeviceProperties2 get =
@@ -137,13 +146,14 @@ bool pv_vn_physical_init(struct pv_vn_physical *physical)
             PV_MAX(import.minImportedHostPointerAlignment, (VkDeviceSize)pv_page_size());
         physical->import_types = probe_import(physical);
     }
-    choose_memory(physical);
+    choose_memory(physical, need_fd);
     choose_extensions(physical);
-    if (!physical->import_types)
+    bool visible = physical->import_types || physical->map_types;
+    if (!visible)
         pv_warn(PV_LOG_VENUS,
                 "%s takes no host memory (VK_EXT_external_memory_host): not offered to guests",
                 physical->properties.deviceName);
-    return physical->import_types != 0;
+    return visible;
 }
 
 void pv_vn_physical_finish(struct pv_vn_physical *physical)

@@ -36,6 +36,7 @@ struct venus {
     struct pv_renderer base;
     struct pv_renderer_config config;
     struct pv_vn_driver driver;
+    struct pv_gpu_account account;
     struct pv_gpu_table contexts;  /* owner: struct pv_vn_context */
     struct pv_gpu_table resources; /* owner: struct pv_gpu_memory */
 };
@@ -59,6 +60,7 @@ static int venus_create(struct pv_renderer **out, const struct pv_renderer_confi
         return pv_error_set(err, ENOMEM, "out of memory");
     venus->base.ops = &pv_renderer_venus;
     venus->config = *config;
+    venus->account.max = config->host_memory_max;
     venus->contexts = PV_GPU_TABLE_INIT(CONTEXTS_MAX);
     venus->resources = PV_GPU_TABLE_INIT(RESOURCES_MAX);
     int ret = pv_vn_driver_open(&venus->driver, config->vulkan_library, err);
@@ -124,6 +126,7 @@ static int venus_context_create(struct pv_renderer *renderer, uint32_t context, 
     int ret = pv_vn_context_create(&ctx, context, name, &venus->driver, &venus->config, err);
     if (ret < 0)
         return ret;
+    ctx->account = &venus->account;
     ret = pv_gpu_table_add(&venus->contexts, &(struct pv_gpu_entry){.id = context, .owner = ctx});
     if (ret < 0) {
         pv_vn_context_destroy(ctx);
@@ -164,12 +167,13 @@ static int venus_blob_create(struct pv_renderer *renderer, uint32_t context, uin
             return pv_error_set(err, EINVAL, "context %u: no memory %llu of %llu bytes to share",
                                 context, (unsigned long long)blob_id, (unsigned long long)size);
     } else {
-        uint64_t max = venus->config.context_memory_max;
-        if (max && size > max)
-            return pv_error_set(err, ENOMEM, "a blob of %llu bytes", (unsigned long long)size);
         ret = pv_gpu_memory_create(&pages, size, PV_BLOB_CACHED, err);
-        if (ret < 0)
+        if (ret == 0)
+            ret = pv_gpu_memory_charge(pages, &venus->account, err);
+        if (ret < 0) {
+            pv_gpu_memory_unref(pages);
             return ret;
+        }
     }
     ret =
         pv_gpu_table_add(&venus->resources, &(struct pv_gpu_entry){.id = resource, .owner = pages});

@@ -13,8 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from . import BuildError, initramfs, setup
+from . import BuildError, ext4, filesystem, initramfs, setup
 from .kernels import Kernel, write_atomically
+from .normalise import normalise
 from .rootfs import Rootfs
 
 MINIMAL = ["apt", "debian-archive-keyring", "e2fsprogs", "iproute2", "kmod", "login", "netbase",
@@ -37,7 +38,6 @@ GUEST_MODULES = initramfs.BOOT_MODULES + [
     "efivarfs", "qemu_fw_cfg", "gpio_pl061", "gpio_keys", "button", "evdev", "crc32_generic",
     "aes_ce_blk", "sha2_ce", "ghash_ce"]
 
-FILESYSTEM_UUID = "70656172-7669-736f-7200-00000000{release:>04}"
 QUIET_LIMIT = 1800  # seconds without a line from the second stage that count as hung
 
 
@@ -90,7 +90,7 @@ def install_modules(tree, modules, everything):
 
 
 def clamp_times(tree, epoch):
-    """Nothing in the image is newer than the package indexes it was made from."""
+    """Sets the times of what this program wrote, and of the folders it wrote to."""
     for folder, folders, files in os.walk(tree, topdown=False):
         for name in files + folders:
             path = os.path.join(folder, name)
@@ -99,22 +99,8 @@ def clamp_times(tree, epoch):
     os.utime(tree, (epoch, epoch))
 
 
-def make_filesystem(tree, disk, size, release, epoch):
-    uuid = FILESYSTEM_UUID.format(release=release)
-    env = dict(os.environ, E2FSPROGS_FAKE_TIME=str(epoch), SOURCE_DATE_EPOCH=str(epoch),
-               PATH=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    with open(disk, "wb") as out:
-        out.truncate(size)
-    done = subprocess.run(
-        ["mke2fs", "-q", "-F", "-t", "ext4", "-L", setup.LABEL, "-U", uuid,
-         "-E", f"hash_seed={uuid},root_owner=0:0,lazy_itable_init=1,nodiscard", "-m", "1",
-         "-d", tree, disk], env=env, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise BuildError(f"mke2fs: {(done.stderr or done.stdout).strip()}")
-
-
 def vm_command(args, files):
-    append = (f"console=ttyAMA0 root=LABEL={setup.LABEL} rw quiet panic=-1 "
+    append = (f"console=ttyAMA0 root=LABEL={filesystem.LABEL} rw quiet panic=-1 "
               "init=/.pearvisor-setup/second-stage")
     if args.vm_command:
         return [word.format(append=append, **files) for word in shlex.split(args.vm_command)]
@@ -171,16 +157,26 @@ def run_second_stage(args, files, total, log_path, say):
         raise BuildError(f"the second stage did not finish: {reason} (console: {log_path})")
 
 
-def check_filesystem(disk):
-    env = dict(os.environ, PATH=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    done = subprocess.run(["e2fsck", "-f", "-n", disk], env=env, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise BuildError(f"the finished disk is not clean: {done.stdout.strip()[-200:]}")
+def sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_disk(configured, disk, args, release, epoch, work):
+    """The finished disk: what the second stage left, written afresh, the same each time."""
+    filesystem.check(configured)
+    contents = work / "contents"
+    contents.mkdir()
+    with ext4.Reader(configured) as reader:
+        tree = reader.tree()
+        normalise(tree, epoch)
+        filesystem.write(tree, disk, args.size, release, epoch, contents)
+    shutil.rmtree(contents)
+    configured.unlink()
 
 
 def manifest(args, archive, kernel, packages, name, folder, epoch):
-    digest = {f: hashlib.sha256((folder / f).read_bytes()).hexdigest()
-              for f in ("vmlinuz", "initrd.img")}
+    digest = {f: sha256(folder / f) for f in ("vmlinuz", "initrd.img", "disk.img")}
     return {
         "format": 1,
         "name": name,
@@ -191,7 +187,7 @@ def manifest(args, archive, kernel, packages, name, folder, epoch):
         "profile": args.profile,
         "created": epoch,
         "disk_size": args.size,
-        "append": f"console=ttyAMA0 root=LABEL={setup.LABEL} rw quiet",
+        "append": f"console=ttyAMA0 root=LABEL={filesystem.LABEL} rw quiet",
         "kernel": {"package": kernel.package.name, "version": kernel.package.version},
         "sha256": digest,
         "packages": [{"name": p.name, "version": p.version, "architecture": p.arch,
@@ -200,7 +196,7 @@ def manifest(args, archive, kernel, packages, name, folder, epoch):
 
 
 def build_tree(work, archive, args, kernel, say):
-    """The root tree with everything unpacked; returns (tree, packages)."""
+    """The root tree with everything unpacked; returns (tree, packages, newest time in them)."""
     requested = sorted(set(archive.essential() + PROFILES[args.profile] + args.package))
     base = {n for n, _, _ in archive.resolve(archive.essential() + PROFILES[args.profile])}
     say.step("fetching packages")
@@ -218,7 +214,7 @@ def build_tree(work, archive, args, kernel, say):
     keys = Path(args.authorized_key).read_text() if args.authorized_key else None
     setup.write_configuration(rootfs.tree, archive, keys)
     setup.write_second_stage(rootfs.tree, unpacked, deferred, kernel.modules.version)
-    return rootfs.tree, packages
+    return rootfs.tree, packages, rootfs.newest
 
 
 def remove_stale(images):
@@ -243,24 +239,26 @@ def build_image(archive, home, args, say):
     work.mkdir()
     kernel = None
     try:
-        epoch = archive.date()
         say.step("fetching the kernel")
         kernel = Kernel(archive)
         output = work / "image"
         output.mkdir()
-        tree, packages = build_tree(work, archive, args, kernel, say)
+        tree, packages, newest = build_tree(work, archive, args, kernel, say)
+        epoch = min(newest, archive.date())
         (output / "vmlinuz").write_bytes(kernel.image.read_bytes())
         (output / "initrd.img").write_bytes(initramfs.build(
             kernel.busybox, kernel.modules, initramfs.BOOT_MODULES, initramfs.ROOT_INIT))
         say.step("making the file system")
+        configured = work / "configured.img"
         clamp_times(tree, epoch)
-        make_filesystem(tree, output / "disk.img", args.size, archive.release, epoch)
+        filesystem.make(configured, args.size, archive.release, epoch, tree)
         shutil.rmtree(tree)
         say.step("configuring the packages inside a virtual machine (some minutes)")
         files = {"kernel": str(output / "vmlinuz"), "initrd": str(output / "initrd.img"),
-                 "disk": str(output / "disk.img")}
+                 "disk": str(configured)}
         run_second_stage(args, files, len(packages), images / f"{name}.log", say)
-        check_filesystem(output / "disk.img")
+        say.step("writing the disk")
+        write_disk(configured, output / "disk.img", args, archive.release, epoch, work)
         write_atomically(output / "image.json", json.dumps(manifest(
             args, archive, kernel, packages, name, output, epoch), indent=2).encode() + b"\n")
         if final.exists():

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import BuildError, build, kernels, library
+from . import BuildError, build, ext4, kernels, library
 from .archive import SUITES, Archive
 
 
@@ -58,6 +58,15 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+def compare(one, other):
+    """Prints the paths at which two disks differ; returns 1 when there are any."""
+    with ext4.Reader(one) as first, ext4.Reader(other) as second:
+        found = list(ext4.differences(first.tree(), second.tree()))
+    for path, what in found:
+        print(f"{os.fsdecode(path)}: {', '.join(what)}")
+    return 1 if found else 0
+
+
 def parser():
     top = Parser(prog="pv-image-build", description=__doc__)
     sub = top.add_subparsers(dest="command", required=True)
@@ -92,6 +101,9 @@ def parser():
         command = sub.add_parser(verb, prog=f"pearvisor image {verb}", help=text)
         command.add_argument("name", type=parse_name, metavar="NAME")
 
+    comparison = sub.add_parser("compare", help="print the files that differ between two disks")
+    comparison.add_argument("disks", nargs=2, metavar="DISK")
+
     kernel = sub.add_parser("guest-kernel", help="fetch a stock kernel and its boot test; "
                                                  "prints the folder they are in")
     common(kernel)
@@ -99,8 +111,9 @@ def parser():
 
 
 def require_programs():
-    missing = [p for p in ("apt-get", "dpkg-deb", "mke2fs", "tar") if not shutil.which(
-        p, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")]
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = [p for p in ("apt-get", "debugfs", "dpkg-deb", "e2fsck", "mke2fs", "tar")
+               if not shutil.which(p, path=path)]
     if missing:
         raise BuildError(f"these programs are missing: {', '.join(missing)}; "
                          "`make install-deps` installs them")
@@ -122,6 +135,7 @@ def interrupt(number, frame):
 
 def main(argv):
     args = parser().parse_args(argv)
+    os.umask(0o022)  # the modes of what goes into images do not depend on who builds them
     signal.signal(signal.SIGTERM, interrupt)  # cleans up as after Ctrl-C
     say = build.Progress()
     try:
@@ -131,6 +145,8 @@ def main(argv):
         if args.command in ("inspect", "remove"):
             getattr(library, args.command)(home_folder(), args.name)
             return 0
+        if args.command == "compare":
+            return compare(*args.disks)
         require_programs()
         become_root()
         archive = Archive(args.image, cache_folder(), args.mirror, args.offline)

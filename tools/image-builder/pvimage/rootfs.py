@@ -24,6 +24,7 @@ class Rootfs:
         self.info = tree / "var/lib/dpkg/info"
         self.status = []
         self.triggers = {}
+        self.newest = 0  # time of the newest file in the packages
 
     def begin(self):
         """The merged-/usr links must be there before any package: Debian 12 ships none."""
@@ -62,12 +63,14 @@ class Rootfs:
             return {m.name.removeprefix("./"): tar.extractfile(m).read()
                     for m in tar.getmembers() if m.isfile()}
 
-    @staticmethod
-    def _list(package):
+    def _list(self, package):
         reader = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package.path],
                                   stdout=subprocess.PIPE)
         with tarfile.open(fileobj=reader.stdout, mode="r|") as tar:
-            names = [m.name.removeprefix(".") for m in tar]
+            names = []
+            for member in tar:
+                names.append(member.name.removeprefix("."))
+                self.newest = max(self.newest, int(member.mtime))
         reader.stdout.close()
         if reader.wait() != 0:
             raise BuildError(f"cannot list {package.path.name}")

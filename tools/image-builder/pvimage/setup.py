@@ -4,8 +4,9 @@
 import os
 import shutil
 
+from .filesystem import LABEL
+
 HOSTNAME = "pearvisor"
-LABEL = "pearvisor-root"
 
 # Runs as init of the guest, once. Lines that start with PV-SETUP are read by build.py.
 SECOND_STAGE = r"""#!/bin/sh

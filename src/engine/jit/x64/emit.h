@@ -38,6 +38,7 @@ enum x64_reg {
     X64_R13,
     X64_R14,
     X64_R15,
+    X64_NONE, /* not a register */
 };
 
 /* In the encoding's order: a condition and its opposite differ in bit 0. */

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+#include "block/disk.h"
+
+#include "base/error.h"
+#include "base/util.h"
+#include "block/image.h"
+#include "block/qcow2/qcow2.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define COPY_BYTES ((size_t)2 << 20)
+
+/* ---- Making ---- */
+
+/* A new file as raw bytes. */
+static int make_file(struct pv_block_image **out, const char *path, uint64_t size,
+                     struct pv_error **err)
+{
+    PV_CLEANUP_FD int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0 && errno == EEXIST)
+        return pv_error_set(err, EEXIST, "there is a file of that name");
+    if (fd < 0)
+        return pv_error_errno(err, errno, "making it");
+    if (size > INT64_MAX || ftruncate(fd, (off_t)size) < 0) {
+        const int code = size > INT64_MAX ? EFBIG : errno;
+        unlink(path);
+        return pv_error_errno(err, code, "making it %llu bytes long", (unsigned long long)size);
+    }
+    const struct pv_block_source source = {.fd = fd, .path = path};
+    int ret = pv_block_raw.open(out, &source, err);
+    if (ret == 0)
+        (void)PV_STEAL_FD(fd);
+    return ret;
+}
+
+/* What a backing image's name in `path` refers to; relative to its folder. */
+static int open_backing(struct pv_block_image **out, const char *path, const char *name,
+                        const char *format, struct pv_error **err)
+{
+    const char *slash = strrchr(path, '/');
+    PV_CLEANUP_FREE char *full = NULL;
+    if (*name != '/' && slash && asprintf(&full, "%.*s/%s", (int)(slash - path), path, name) < 0)
+        return pv_error_set(err, ENOMEM, "out of memory");
+    int ret = pv_block_image_open(out, full ? full : name, true, format, NULL, err);
+    return ret < 0 ? pv_error_prefix(err, "backing image '%s'", full ? full : name) : 0;
+}
+
+static int create_qcow2(const char *path, const struct pv_disk_options *options,
+                        struct pv_error **err)
+{
+    struct pv_disk_options o = *options;
+    if (o.backing) {
+        struct pv_block_image *backing;
+        int ret = open_backing(&backing, path, o.backing, o.backing_format, err);
+        if (ret < 0)
+            return ret;
+        if (!o.size)
+            o.size = backing->size;
+        if (!o.backing_format)
+            o.backing_format = backing->ops->name;
+        pv_block_image_close(backing);
+    }
+    struct pv_block_image *file;
+    int ret = make_file(&file, path, 0, err);
+    if (ret < 0)
+        return ret;
+    ret = qcow2_format(file, &o, err);
+    if (ret == 0 && (ret = file->ops->flush(file)) < 0)
+        ret = pv_error_errno(err, -ret, "writing it");
+    pv_block_image_close(file);
+    if (ret < 0)
+        unlink(path);
+    return ret;
+}
+
+int pv_disk_create(const char *path, const char *format, const struct pv_disk_options *options,
+                   struct pv_error **err)
+{
+    int ret;
+    if (!strcmp(format, "qcow2")) {
+        ret = create_qcow2(path, options, err);
+    } else if (!strcmp(format, "raw")) {
+        struct pv_block_image *file = NULL;
+        ret = options->backing ? pv_error_set(err, EINVAL, "raw images have no backing image")
+                               : make_file(&file, path, options->size, err);
+        pv_block_image_close(file);
+    } else {
+        ret = pv_error_set(err, EINVAL, "format '%s', want qcow2 or raw", format);
+    }
+    return ret < 0 ? pv_error_prefix(err, "disk '%s'", path) : 0;
+}
+
+/* ---- Looking ---- */
+
+static int describe_qcow2(struct pv_disk_info *info, struct pv_block_image *file,
+                          struct pv_error **err)
+{
+    struct qcow2_header h;
+    int ret = qcow2_header_read(&h, file, err);
+    if (ret == 0) {
+        info->size = h.size;
+        info->version = h.version;
+        info->cluster_size = 1u << h.cluster_bits;
+        info->snapshots = h.snapshot_count;
+        info->refcount_bits = 1u << h.refcount_order;
+        info->compression = h.compression == QCOW2_ZSTD ? "zstd" : "zlib";
+        info->dirty = h.incompatible & QCOW2_INCOMPATIBLE_DIRTY;
+        info->corrupt = h.incompatible & QCOW2_INCOMPATIBLE_CORRUPT;
+        info->lazy_refcounts = h.compatible & QCOW2_COMPATIBLE_LAZY;
+        info->extended_l2 = h.incompatible & QCOW2_INCOMPATIBLE_EXTENDED_L2;
+        info->backing = PV_STEAL(h.backing_file);
+        info->backing_format = PV_STEAL(h.backing_format);
+        info->data_file = PV_STEAL(h.data_file);
+    }
+    qcow2_header_finish(&h);
+    return ret;
+}
+
+int pv_disk_info(struct pv_disk_info *info, const char *path, struct pv_error **err)
+{
+    *info = (struct pv_disk_info){.format = "raw"};
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return pv_error_errno(err, errno, "disk '%s'", path);
+    info->used = (uint64_t)st.st_blocks * 512;
+    /* As raw bytes, so that an image whose backing image is missing can be looked at. */
+    struct pv_block_image *file;
+    int ret = pv_block_image_open(&file, path, true, "raw", NULL, err);
+    if (ret < 0)
+        return pv_error_prefix(err, "disk '%s'", path);
+    uint8_t head[PV_BLOCK_PROBE_SIZE];
+    info->size = file->size;
+    ret = pv_block_image_read(file, head, sizeof(head), 0);
+    if (ret < 0) {
+        ret = pv_error_errno(err, -ret, "reading it");
+    } else if (pv_block_qcow2.probe(head, sizeof(head))) {
+        info->format = pv_block_qcow2.name;
+        ret = describe_qcow2(info, file, err);
+    }
+    pv_block_image_close(file);
+    return ret < 0 ? pv_error_prefix(err, "disk '%s'", path) : 0;
+}
+
+void pv_disk_info_finish(struct pv_disk_info *info)
+{
+    free(info->backing);
+    free(info->backing_format);
+    free(info->data_file);
+}
+
+/* ---- Checking ---- */
+
+int pv_disk_check(struct pv_disk_check *result, const char *path, bool repair,
+                  struct pv_error **err)
+{
+    struct qcow2_check check = {0};
+    int ret = qcow2_check_file(&check, path, repair, err);
+    *result = (struct pv_disk_check){
+        .clusters = check.clusters,
+        .allocated = check.allocated,
+        .compressed = check.packed,
+        .leaks = check.leaks,
+        .errors = check.errors,
+        .repaired = check.repaired,
+    };
+    return ret < 0 ? pv_error_prefix(err, "disk '%s'", path) : 0;
+}
+
+/* ---- Converting ---- */
+
+struct copy {
+    struct pv_block_image *from, *to;
+    const struct pv_disk_conversion *conversion;
+    uint8_t *buffer;
+    size_t unit; /* what is written or left out as a whole */
+};
+
+static bool all_zero(const uint8_t *data, size_t size)
+{
+    return size == 0 || (data[0] == 0 && !memcmp(data, data + 1, size - 1));
+}
+
+/* Reads as zeroes in the whole chain, without reading. */
+static int known_zero(struct pv_block_image *image, uint64_t offset, uint64_t *run, bool *zero)
+{
+    *zero = true;
+    while (image) {
+        enum pv_block_extent what;
+        uint64_t here;
+        if (offset >= image->size)
+            return 0;
+        int ret =
+            image->ops->extent(image, offset, PV_MIN(*run, image->size - offset), &what, &here);
+        if (ret < 0)
+            return ret;
+        *run = here;
+        *zero = what != PV_EXTENT_DATA;
+        if (what != PV_EXTENT_BACKING)
+            return 0;
+        image = image->backing;
+    }
+    return 0;
+}
+
+static int write_unit(const struct copy *c, uint64_t offset, size_t size)
+{
+    struct pv_block_image *to = c->to;
+    if (all_zero(c->buffer, size))
+        return 0;
+    if (!c->conversion->compress)
+        return pv_block_image_write(to, c->buffer, size, offset);
+    memset(c->buffer + size, 0, c->unit - size);
+    struct qcow2 *q = (struct qcow2 *)to;
+    return qcow2_write_packed(q, offset >> q->cluster_bits, c->buffer);
+}
+
+static int copy_all(const struct copy *c, struct pv_error **err)
+{
+    const uint64_t total = c->from->size;
+    uint64_t offset = 0, shown = 0;
+    int ret = 0;
+    while (offset < total && ret == 0) {
+        uint64_t run = total - offset;
+        bool zero;
+        ret = known_zero(c->from, offset, &run, &zero);
+        if (ret == 0 && zero && run >= c->unit) {
+            offset += pv_align_down(run, c->unit);
+            continue;
+        }
+        const size_t size = (size_t)PV_MIN((uint64_t)c->unit, total - offset);
+        if (ret == 0)
+            ret = pv_block_image_read(c->from, c->buffer, size, offset);
+        if (ret == 0)
+            ret = write_unit(c, offset, size);
+        offset += size;
+        if (c->conversion->progress && (offset - shown >= COPY_BYTES * 16 || offset == total)) {
+            c->conversion->progress(c->conversion->opaque, offset, total);
+            shown = offset;
+        }
+    }
+    if (ret == 0)
+        ret = c->to->ops->flush(c->to);
+    return ret < 0 ? pv_error_errno(err, -ret, "copying at %llu", (unsigned long long)offset) : 0;
+}
+
+static int convert_into(struct pv_block_image *from, const char *path,
+                        const struct pv_disk_conversion *conversion, struct pv_error **err)
+{
+    struct pv_disk_options options = conversion->options;
+    options.size = from->size;
+    int ret = pv_disk_create(path, conversion->format, &options, err);
+    if (ret < 0)
+        return ret;
+    struct copy c = {.from = from, .conversion = conversion, .unit = 65536};
+    ret = pv_block_image_open(&c.to, path, false, conversion->format, NULL, err);
+    if (ret < 0)
+        return ret;
+    if (!strcmp(conversion->format, pv_block_qcow2.name))
+        c.unit = ((struct qcow2 *)c.to)->cluster_size;
+    c.buffer = malloc(c.unit);
+    ret = c.buffer ? copy_all(&c, err) : pv_error_set(err, ENOMEM, "out of memory");
+    free(c.buffer);
+    pv_block_image_close(c.to);
+    return ret;
+}
+
+int pv_disk_convert(const char *from_path, const char *to_path,
+                    const struct pv_disk_conversion *conversion, struct pv_error **err)
+{
+    if (conversion->compress && strcmp(conversion->format, "qcow2") != 0)
+        return pv_error_set(err, EINVAL, "only qcow2 images can be compressed");
+    if (access(to_path, F_OK) == 0)
+        return pv_error_set(err, EEXIST, "disk '%s': there is a file of that name", to_path);
+    PV_CLEANUP_FREE char *temporary = NULL;
+    if (asprintf(&temporary, "%s.new", to_path) < 0)
+        return pv_error_set(err, ENOMEM, "out of memory");
+    struct pv_block_image *from;
+    int ret = pv_block_image_open(&from, from_path, true, NULL, NULL, err);
+    if (ret < 0)
+        return pv_error_prefix(err, "disk '%s'", from_path);
+    ret = convert_into(from, temporary, conversion, err);
+    pv_block_image_close(from);
+    if (ret == 0 && rename(temporary, to_path) < 0)
+        ret = pv_error_errno(err, errno, "renaming it");
+    if (ret == -EEXIST)
+        return ret; /* somebody else's file */
+    if (ret < 0) {
+        unlink(temporary);
+        return pv_error_prefix(err, "disk '%s'", to_path);
+    }
+    return 0;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/* disk: images as files. A table of verbs, each with its own options. */
+#include "block/disk.h"
+#include "base/error.h"
+#include "base/parse.h"
+#include "base/util.h"
+#include "cli/cli.h"
+
+#include <string.h>
+
+struct verb {
+    const char *name;
+    int (*run)(const struct cli_command *command, int argc, char **argv);
+};
+
+#define SIZE_TEXT 16u
+
+enum {
+    OPTION_CLUSTER = 1000,
+    OPTION_REFCOUNT,
+    OPTION_LAZY,
+    OPTION_EXTENDED,
+    OPTION_COMPRESSION,
+};
+
+/* What `create` and `convert` share. */
+#define IMAGE_OPTIONS                                                                              \
+    {"format", required_argument, NULL, 'f'}, {"backing", required_argument, NULL, 'b'},           \
+        {"backing-format", required_argument, NULL, 'F'},                                          \
+        {"cluster-size", required_argument, NULL, OPTION_CLUSTER},                                 \
+        {"refcount-bits", required_argument, NULL, OPTION_REFCOUNT},                               \
+        {"lazy-refcounts", no_argument, NULL, OPTION_LAZY},                                        \
+        {"extended-l2", no_argument, NULL, OPTION_EXTENDED},                                       \
+        {"compression", required_argument, NULL, OPTION_COMPRESSION}, CLI_HELP_OPTION
+
+/* One of IMAGE_OPTIONS; -1 when the value is bad, 1 when the option is another. */
+static int image_option(int option, const char **format, struct pv_disk_options *o,
+                        struct pv_error **err)
+{
+    uint64_t value;
+    switch (option) {
+    case 'f': *format = optarg; return 0;
+    case 'b': o->backing = optarg; return 0;
+    case 'F': o->backing_format = optarg; return 0;
+    case OPTION_CLUSTER:
+        if (pv_parse_size(optarg, "--cluster-size", 512, 2 * PV_MIB, &value, err) < 0)
+            return -1;
+        o->cluster_size = (uint32_t)value;
+        return 0;
+    case OPTION_REFCOUNT:
+        if (pv_parse_u64(optarg, "--refcount-bits", 1, 64, &value, err) < 0)
+            return -1;
+        o->refcount_bits = (unsigned)value;
+        return 0;
+    case OPTION_LAZY: o->lazy_refcounts = true; return 0;
+    case OPTION_EXTENDED: o->extended_l2 = true; return 0;
+    case OPTION_COMPRESSION:
+        o->zstd = !strcmp(optarg, "zstd");
+        if (o->zstd || !strcmp(optarg, "zlib"))
+            return 0;
+        pv_error_set(err, 22, "--compression '%s', want zlib or zstd", optarg);
+        return -1;
+    default: return 1;
+    }
+}
+
+static int create(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {IMAGE_OPTIONS, {0}};
+    struct pv_disk_options o = {0};
+    struct pv_error *err = NULL;
+    const char *format = "qcow2";
+    int option;
+    while ((option = cli_next_option(command, argc, argv, options)) != -1) {
+        if (option == CLI_OPTION_HELP)
+            return CLI_OK;
+        int ret = image_option(option, &format, &o, &err);
+        if (ret < 0)
+            return cli_usage_error(command, &err);
+        if (ret > 0)
+            return CLI_USAGE;
+    }
+    const int names = argc - optind;
+    if (names < 1 || names > 2 || (names == 1 && !o.backing))
+        return cli_usage(command, "create wants FILE and SIZE (or --backing)");
+    if (names == 2 &&
+        pv_parse_size(argv[optind + 1], "SIZE", 0, UINT64_C(1) << 56, &o.size, &err) < 0)
+        return cli_usage_error(command, &err);
+    return pv_disk_create(argv[optind], format, &o, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+static void show_line(const char *name, const char *value)
+{
+    if (value)
+        printf("%-14s %s\n", name, value);
+}
+
+static int info(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {CLI_HELP_OPTION, {0}};
+    struct pv_error *err = NULL;
+    struct pv_disk_info i;
+    char text[SIZE_TEXT];
+    int option = cli_next_option(command, argc, argv, options);
+    if (option != -1)
+        return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
+    if (argc - optind != 1)
+        return cli_usage(command, "info wants one FILE");
+    if (pv_disk_info(&i, argv[optind], &err) < 0)
+        return cli_fail(&err);
+    show_line("format", i.format);
+    printf("%-14s %s (%llu bytes)\n", "size", pv_format_size(i.size, text),
+           (unsigned long long)i.size);
+    show_line("on disk", pv_format_size(i.used, text));
+    show_line("backing", i.backing);
+    show_line("backing format", i.backing_format);
+    show_line("data file", i.data_file);
+    if (i.cluster_size) {
+        printf("%-14s %u\n%-14s %s\n", "version", i.version, "cluster size",
+               pv_format_size(i.cluster_size, text));
+        printf("%-14s %u bits%s\n%-14s %s\n", "refcounts", i.refcount_bits,
+               i.lazy_refcounts ? ", lazy" : "", "compression", i.compression);
+        printf("%-14s %s\n%-14s %u\n", "subclusters", i.extended_l2 ? "yes" : "no", "snapshots",
+               i.snapshots);
+        if (i.corrupt || i.dirty)
+            show_line("state", i.corrupt ? "damaged" : "was not closed");
+    }
+    pv_disk_info_finish(&i);
+    return CLI_OK;
+}
+
+static int check(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"repair", no_argument, NULL, 'r'}, CLI_HELP_OPTION, {0}};
+    struct pv_error *err = NULL;
+    struct pv_disk_check c;
+    bool repair = false;
+    int option;
+    while ((option = cli_next_option(command, argc, argv, options)) != -1) {
+        if (option == CLI_OPTION_HELP)
+            return CLI_OK;
+        if (option != 'r')
+            return CLI_USAGE;
+        repair = true;
+    }
+    if (argc - optind != 1)
+        return cli_usage(command, "check wants one FILE");
+    if (pv_disk_check(&c, argv[optind], repair, &err) < 0)
+        return cli_fail(&err);
+    if (repair)
+        printf("repaired: refcounts counted anew, %llu table entries changed\n",
+               (unsigned long long)c.repaired);
+    printf("%llu errors, %llu leaked clusters; %llu guest clusters stored, %llu of them "
+           "compressed\n",
+           (unsigned long long)c.errors, (unsigned long long)c.leaks,
+           (unsigned long long)c.allocated, (unsigned long long)c.compressed);
+    return c.errors || c.leaks ? CLI_FAILURE : CLI_OK;
+}
+
+static void show_progress(void *opaque, uint64_t done, uint64_t total)
+{
+    fprintf(stderr, "\r%3u%%%s", (unsigned)(done * 100 / total), done == total ? "\n" : "");
+}
+
+static int convert(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {
+        IMAGE_OPTIONS, {"compress", no_argument, NULL, 'c'}, {0}};
+    struct pv_disk_conversion c = {.format = "qcow2"};
+    struct pv_error *err = NULL;
+    int option;
+    while ((option = cli_next_option(command, argc, argv, options)) != -1) {
+        if (option == CLI_OPTION_HELP)
+            return CLI_OK;
+        c.compress |= option == 'c';
+        int ret = option == 'c' ? 0 : image_option(option, &c.format, &c.options, &err);
+        if (ret < 0)
+            return cli_usage_error(command, &err);
+        if (ret > 0)
+            return CLI_USAGE;
+    }
+    if (argc - optind != 2)
+        return cli_usage(command, "convert wants two FILEs, the source and the new one");
+    if (c.options.backing)
+        return cli_usage(command, "convert makes whole images; --backing is for create");
+    if (isatty(STDERR_FILENO))
+        c.progress = show_progress;
+    return pv_disk_convert(argv[optind], argv[optind + 1], &c, &err) < 0 ? cli_fail(&err) : CLI_OK;
+}
+
+static const struct verb verbs[] = {
+    {"create", create},
+    {"info", info},
+    {"check", check},
+    {"convert", convert},
+};
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    const char *names[PV_ARRAY_SIZE(verbs) + 1] = {0};
+    if (argc < 2)
+        return cli_usage(command, "what to do is missing: create, info, check or convert");
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+        fputs(command->help, stdout);
+        return CLI_OK;
+    }
+    for (size_t i = 0; i < PV_ARRAY_SIZE(verbs); i++) {
+        if (!strcmp(argv[1], verbs[i].name))
+            return verbs[i].run(command, argc - 1, argv + 1);
+        names[i] = verbs[i].name;
+    }
+    const char *nearest = cli_nearest(argv[1], names);
+    return nearest ? cli_usage(command, "unknown verb '%s'; did you mean '%s'?", argv[1], nearest)
+                   : cli_usage(command, "unknown verb '%s'; use create, info, check or convert",
+                               argv[1]);
+}
+
+const struct cli_command cli_disk = {
+    .name = "disk",
+    .summary = "make, look at, check and convert disk images",
+    .help =
+        "usage: pearvisor disk create [OPTIONS] FILE SIZE\n"
+        "       pearvisor disk info FILE\n"
+        "       pearvisor disk check [--repair] FILE\n"
+        "       pearvisor disk convert [OPTIONS] [--compress] FILE NEW\n"
+        "\n"
+        "Formats are qcow2 (the default for what is made) and raw; what is read is probed.\n"
+        "\n"
+        "  --format NAME          qcow2 or raw\n"
+        "  --backing FILE         what the new image does not hold comes from there; a name\n"
+        "                         without / at its beginning is relative to the new image\n"
+        "  --backing-format NAME  qcow2 or raw; the default is what FILE looks like\n"
+        "  --cluster-size SIZE    512 to 2M, a power of two (default 64K)\n"
+        "  --refcount-bits N      1 to 64, a power of two (default 16)\n"
+        "  --lazy-refcounts       fewer writes; counted anew after a crash\n"
+        "  --extended-l2          32 subclusters in a cluster: less copying in large clusters\n"
+        "  --compression NAME     zlib (default) or zstd, of compressed clusters\n"
+        "  --compress             convert: compress every cluster\n"
+        "\n"
+        "check prints errors and leaks and ends with status 1 if there are any; --repair counts\n"
+        "all refcounts anew.\n",
+    .run = run,
+};

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Constants of translated vector code: they are in code memory, in reach of every block. */
+#include "engine/jit/a64/vector.h"
+
+#include "engine/interp/simd_lanes.h"
+
+static const union cpu_vreg constants[JIT_CONSTANTS] = {
+    [JIT_ABS_S] = {.d = {0x7fffffff7fffffff, 0x7fffffff7fffffff}},
+    [JIT_ABS_D] = {.d = {0x7fffffffffffffff, 0x7fffffffffffffff}},
+    [JIT_SIGN_S] = {.d = {0x8000000080000000, 0x8000000080000000}},
+    [JIT_SIGN_D] = {.d = {0x8000000000000000, 0x8000000000000000}},
+    [JIT_ABS_S1] = {.d = {0x7fffffff, 0}},
+    [JIT_ABS_D1] = {.d = {0x7fffffffffffffff, 0}},
+    [JIT_SIGN_S1] = {.d = {0x80000000, 0}},
+    [JIT_SIGN_D1] = {.d = {0x8000000000000000, 0}},
+    [JIT_LEAST_S] = {.d = {0x0100000001000000, 0x0100000001000000}},
+    [JIT_LEAST_D] = {.d = {0x0020000000000000, 0x0020000000000000}},
+    [JIT_NIBBLES] = {.d = {0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f}},
+    [JIT_BIT_COUNTS] = {.b = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4}},
+    [JIT_NIBBLES_REVERSED] = {.b = {0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15}},
+    [JIT_REV64_B] = {.b = {7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8}},
+    [JIT_REV32_B] = {.b = {3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12}},
+    [JIT_REV16_B] = {.b = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14}},
+};
+
+struct x64_rm jit_constant(struct jit_translator *t, enum jit_constant which)
+{
+    return x64_at(&t->code, t->jit->constants + sizeof(constants[0]) * which);
+}
+
+void jit_constants_emit(struct jit *jit, struct x64_code *c)
+{
+    x64_align(c, sizeof(constants[0]));
+    jit->constants = x64_here(c);
+    x64_bytes(c, constants, sizeof(constants));
+}

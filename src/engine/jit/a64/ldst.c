@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loads and stores of general registers. The access is the last thing that can go wrong, so the
+ * base is written back behind it; the loaded value is written last, as by the handlers.
+ */
+#include "engine/jit/a64/a64.h"
+
+/* How bits 23:22 of single loads and stores convert. */
+enum { OPC_STORE, OPC_LOAD, OPC_LOAD_SIGNED, OPC_LOAD_SIGNED_W };
+
+/* rd = what is at the host address RAX. */
+static void load(struct jit_translator *t, unsigned rd, unsigned size, unsigned opc)
+{
+    const struct x64_rm from = x64_m(X64_RAX, 0);
+    enum x64_reg to = jit_target(rd, X64_RCX);
+    if (rd == 31)
+        return;
+    if (opc == OPC_LOAD_SIGNED)
+        x64_movsx(&t->code, 8, size, to, from);
+    else if (opc == OPC_LOAD_SIGNED_W)
+        x64_movsx(&t->code, 4, size, to, from);
+    else if (size < 4)
+        x64_movzx(&t->code, size, to, from);
+    else
+        x64_mov(&t->code, size, to, from);
+    jit_wrote(t, rd, to);
+}
+
+static void store(struct jit_translator *t, unsigned rd, unsigned size, int32_t offset)
+{
+    const struct x64_rm to = x64_m(X64_RAX, offset);
+    if (rd == 31)
+        x64_store_imm(&t->code, size, to, 0);
+    else
+        x64_store(&t->code, size, to, jit_read(t, rd, X64_RCX));
+}
+
+static bool single(struct jit_translator *t, const struct a64_insn *insn, int64_t offset,
+                   bool unprivileged, bool indexed)
+{
+    const unsigned size = 1u << (insn->word >> 30), opc = insn->word >> 22 & 3;
+    if (!jit_inline_memory(t))
+        return false;
+    jit_base(t, insn->rn, offset);
+    jit_tlb(t, size, opc == OPC_STORE, unprivileged);
+    if (opc == OPC_STORE)
+        store(t, insn->rd, size, 0);
+    if (indexed)
+        jit_write_back(t, insn->rn, insn->imm);
+    if (opc != OPC_STORE)
+        load(t, insn->rd, size, opc);
+    return true;
+}
+
+/* Scaled and unscaled offsets */
+bool jit_ldst_offset(struct jit_translator *t, const struct a64_insn *insn)
+{
+    return single(t, insn, insn->imm, false, false);
+}
+
+bool jit_ldst_post(struct jit_translator *t, const struct a64_insn *insn)
+{
+    return single(t, insn, 0, false, true);
+}
+
+bool jit_ldst_pre(struct jit_translator *t, const struct a64_insn *insn)
+{
+    return single(t, insn, insn->imm, false, true);
+}
+
+bool jit_ldst_unprivileged(struct jit_translator *t, const struct a64_insn *insn)
+{
+    return single(t, insn, insn->imm, true, false);
+}
+
+bool jit_ldst_register(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned size = 1u << (insn->word >> 30), opc = insn->word >> 22 & 3;
+    if (!jit_inline_memory(t))
+        return false;
+    jit_base_indexed(t, insn);
+    jit_tlb(t, size, opc == OPC_STORE, false);
+    if (opc == OPC_STORE)
+        store(t, insn->rd, size, 0);
+    else
+        load(t, insn->rd, size, opc);
+    return true;
+}
+
+bool jit_ldr_literal(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned size = insn->op == A64_LDR_LIT_X ? 8 : 4;
+    if (!jit_inline_memory(t))
+        return false;
+    jit_address_of(t, X64_RAX, insn->at + insn->imm);
+    jit_tlb(t, size, false, false);
+    load(t, insn->rd, size, insn->op == A64_LDRSW_LIT ? OPC_LOAD_SIGNED : OPC_LOAD);
+    return true;
+}
+
+/* Both registers from the host address RAX. */
+static void load_pair(struct jit_translator *t, const struct a64_insn *insn, unsigned size)
+{
+    const bool sign = insn->word >> 30 == 1;
+    const unsigned rd[2] = {insn->rd, insn->ra};
+    for (unsigned i = 0; i < 2; i++) {
+        enum x64_reg to = jit_target(rd[i], X64_RCX);
+        struct x64_rm from = x64_m(X64_RAX, (int32_t)(i * size));
+        if (rd[i] == 31)
+            continue;
+        if (sign)
+            x64_movsx(&t->code, 8, 4, to, from);
+        else
+            x64_mov(&t->code, size, to, from);
+        jit_wrote(t, rd[i], to);
+    }
+}
+
+bool jit_ldst_pair(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned mode = insn->word >> 23 & 3, size = insn->word >> 31 ? 8 : 4;
+    const bool is_load = insn->word >> 22 & 1, post = mode == 1, indexed = mode & 1;
+    if (!jit_inline_memory(t))
+        return false;
+    jit_base(t, insn->rn, post ? 0 : insn->imm);
+    jit_tlb(t, 2 * size, !is_load, false);
+    if (!is_load) {
+        store(t, insn->rd, size, 0);
+        store(t, insn->ra, size, (int32_t)size);
+    }
+    if (indexed)
+        jit_write_back(t, insn->rn, insn->imm);
+    if (is_load)
+        load_pair(t, insn, size);
+    return true;
+}
+
+bool jit_prfm(struct jit_translator *t, const struct a64_insn *insn)
+{
+    return true;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/* Advanced SIMD integers where lanes change their width, and those that combine lanes. */
+#include "engine/jit/a64/a64.h"
+
+enum { B, H, S, D };
+
+static const unsigned adds[] = {X64_VPADDB, X64_VPADDW, X64_VPADDD, X64_VPADDQ};
+static const unsigned subs[] = {X64_VPSUBB, X64_VPSUBW, X64_VPSUBD, X64_VPSUBQ};
+
+static void op3(struct jit_translator *t, unsigned op, unsigned d, unsigned a, unsigned b)
+{
+    x64_v3(&t->code, op, d, a, x64_r(b));
+}
+
+static unsigned size_of(const struct a64_insn *insn)
+{
+    return insn->word >> 22 & 3;
+}
+static bool is_upper(const struct a64_insn *insn)
+{
+    return insn->word >> 30 & 1;
+}
+static bool is_unsigned(const struct a64_insn *insn)
+{
+    return insn->word >> 29 & 1;
+}
+
+/* ---- Wider ---- */
+
+/* d = the lanes of n's lower or upper half, extended to twice their width */
+static void extend(struct jit_translator *t, unsigned size, bool zero, bool upper, unsigned d,
+                   unsigned n)
+{
+    static const unsigned ops[2][3] = {{X64_VPMOVSXBW, X64_VPMOVSXWD, X64_VPMOVSXDQ},
+                                       {X64_VPMOVZXBW, X64_VPMOVZXWD, X64_VPMOVZXDQ}};
+    if (upper) {
+        op3(t, X64_VPUNPCKHQDQ, d, n, n);
+        n = d;
+    }
+    x64_v2(&t->code, ops[zero][size], d, x64_r(n));
+}
+
+/* Products of lanes that have been extended from `size`. */
+static void multiply_extended(struct jit_translator *t, unsigned size, bool zero, unsigned d,
+                              unsigned a, unsigned b)
+{
+    if (size == S)
+        op3(t, zero ? X64_VPMULUDQ : X64_VPMULDQ, d, a, b);
+    else
+        jit_v_multiply(t, size + 1, d, a, b);
+}
+
+/* UXTL and kin: USHLL, SSHLL with a shift */
+bool jit_simd_shift_long(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned immh = insn->word >> 19 & 15, size = 31u - (unsigned)__builtin_clz(immh);
+    const unsigned count = (insn->word >> 16 & 127) - (8u << size);
+    unsigned n = jit_v(t, insn->rn), reg = jit_v_new(t);
+    extend(t, size, is_unsigned(insn), is_upper(insn), reg, n);
+    if (count)
+        jit_v_shift_left(t, size + 1, reg, reg, count);
+    jit_v_wrote(t, insn->rd, reg, 16);
+    return true;
+}
+
+/* Both sources long (L), or the second only (W): add, subtract, multiply, absolute difference */
+bool jit_simd_long(struct jit_translator *t, const struct a64_insn *insn)
+{
+    static const unsigned maxs[2][3] = {{X64_VPMAXSB, X64_VPMAXSW, X64_VPMAXSD},
+                                        {X64_VPMAXUB, X64_VPMAXUW, X64_VPMAXUD}};
+    static const unsigned mins[2][3] = {{X64_VPMINSB, X64_VPMINSW, X64_VPMINSD},
+                                        {X64_VPMINUB, X64_VPMINUW, X64_VPMINUD}};
+    enum { ADD_L, ADD_W, SUB_L, SUB_W, ABAL = 5, ABDL = 7, MLAL, MLSL = 10, MULL = 12 };
+    const unsigned size = size_of(insn), what = insn->word >> 12 & 15;
+    const bool zero = is_unsigned(insn), upper = is_upper(insn);
+    unsigned n = jit_v(t, insn->rn), m = jit_v(t, insn->rm), d = jit_v(t, insn->rd);
+    unsigned reg = jit_v_new(t);
+
+    if (what == ABAL || what == ABDL) { /* differences fit the narrow lanes, unsigned */
+        op3(t, maxs[zero][size], 2, n, m);
+        op3(t, mins[zero][size], 3, n, m);
+        op3(t, subs[size], 2, 2, 3);
+        extend(t, size, true, upper, reg, 2);
+        if (what == ABAL)
+            op3(t, adds[size + 1], reg, reg, d);
+        jit_v_wrote(t, insn->rd, reg, 16);
+        return true;
+    }
+    if (what != ADD_W && what != SUB_W) {
+        extend(t, size, zero, upper, 0, n);
+        n = 0;
+    }
+    extend(t, size, zero, upper, 1, m);
+    switch (what) {
+    case ADD_L:
+    case ADD_W: op3(t, adds[size + 1], reg, n, 1); break;
+    case SUB_L:
+    case SUB_W: op3(t, subs[size + 1], reg, n, 1); break;
+    default: multiply_extended(t, size, zero, reg, n, 1); break;
+    }
+    if (what == MLAL)
+        op3(t, adds[size + 1], reg, d, reg);
+    else if (what == MLSL)
+        op3(t, subs[size + 1], reg, d, reg);
+    jit_v_wrote(t, insn->rd, reg, 16);
+    return true;
+}
+
+/* SMULL, SMLAL, SMLSL and the unsigned ones, by element */
+bool jit_simd_long_element(struct jit_translator *t, const struct a64_insn *insn)
+{
+    enum { MLAL = 2, MLSL = 6 };
+    const unsigned size = size_of(insn), what = insn->word >> 12 & 15;
+    const bool zero = is_unsigned(insn);
+    unsigned n = jit_v(t, insn->rn), d = jit_v(t, insn->rd), reg = jit_v_new(t);
+    extend(t, size, zero, is_upper(insn), 0, n);
+    extend(t, size, zero, false, 1, jit_v_element(t, insn, size));
+    multiply_extended(t, size, zero, reg, 0, 1);
+    if (what == MLAL || what == MLSL)
+        op3(t, what == MLAL ? adds[size + 1] : subs[size + 1], reg, d, reg);
+    jit_v_wrote(t, insn->rd, reg, 16);
+    return true;
+}
+
+/* UADDLP, SADDLP of bytes and of halfwords; UADALP, SADALP add to the destination. */
+bool jit_simd_add_long_pairs(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned size = size_of(insn);
+    const bool accumulate = insn->op == A64_UADALP_V || insn->op == A64_SADALP_V;
+    if (size == S || (size == H && is_unsigned(insn)))
+        return false;
+    unsigned n = jit_v(t, insn->rn), d = jit_v(t, insn->rd), reg = jit_v_new(t);
+    jit_v_splat(t, 2, size, 1);
+    if (size == H)
+        op3(t, X64_VPMADDWD, reg, n, 2);
+    else if (is_unsigned(insn)) /* its first source is unsigned, its second signed */
+        op3(t, X64_VPMADDUBSW, reg, n, 2);
+    else
+        op3(t, X64_VPMADDUBSW, reg, 2, n);
+    if (accumulate)
+        op3(t, adds[size + 1], reg, reg, d);
+    jit_v_finish(t, insn, reg);
+    return true;
+}
+
+/* ---- Narrower ---- */
+
+/* Lanes of twice the width lose their upper halves; to the lower or the upper half of Vd. */
+static void narrow(struct jit_translator *t, const struct a64_insn *insn, unsigned size,
+                   unsigned reg, unsigned from)
+{
+    jit_v_unzip(t, size, reg, from, from, 0);
+    if (is_upper(insn))
+        op3(t, X64_VPUNPCKLQDQ, reg, jit_v(t, insn->rd), reg);
+    jit_v_finish(t, insn, reg);
+}
+
+bool jit_simd_narrow(struct jit_translator *t, const struct a64_insn *insn)
+{
+    unsigned n = jit_v(t, insn->rn), reg = jit_v_new(t);
+    narrow(t, insn, size_of(insn), reg, n);
+    return true;
+}
+
+bool jit_simd_shift_narrow(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned immh = insn->word >> 19 & 15, size = 31u - (unsigned)__builtin_clz(immh);
+    const unsigned count = (16u << size) - (insn->word >> 16 & 127);
+    unsigned n = jit_v(t, insn->rn), reg = jit_v_new(t);
+    jit_v_shift_right(t, size + 1, 1, n, count);
+    narrow(t, insn, size, reg, 1);
+    return true;
+}
+
+/* ---- Pairs and across ---- */
+
+/* ADDP, UMAXP and kin: even lanes of m:n with the odd ones */
+static unsigned fold_op(const struct a64_insn *insn, unsigned size)
+{
+    static const unsigned smaxs[] = {X64_VPMAXSB, X64_VPMAXSW, X64_VPMAXSD, 0};
+    static const unsigned smins[] = {X64_VPMINSB, X64_VPMINSW, X64_VPMINSD, 0};
+    static const unsigned umaxs[] = {X64_VPMAXUB, X64_VPMAXUW, X64_VPMAXUD, 0};
+    static const unsigned umins[] = {X64_VPMINUB, X64_VPMINUW, X64_VPMINUD, 0};
+    switch (insn->op) {
+    case A64_SMAXP_V:
+    case A64_SMAXV: return smaxs[size];
+    case A64_SMINP_V:
+    case A64_SMINV: return smins[size];
+    case A64_UMAXP_V:
+    case A64_UMAXV: return umaxs[size];
+    case A64_UMINP_V:
+    case A64_UMINV: return umins[size];
+    default: return adds[size];
+    }
+}
+
+bool jit_simd_pairs(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned size = size_of(insn);
+    unsigned n = jit_v(t, insn->rn), m = jit_v(t, insn->rm), reg = jit_v_new(t);
+    if (jit_q_bytes(insn) == 8) {
+        op3(t, X64_VPUNPCKLQDQ, 0, n, m);
+        n = m = 0;
+    }
+    jit_v_unzip(t, size, 1, n, m, 0);
+    jit_v_unzip(t, size, reg, n, m, 1);
+    op3(t, fold_op(insn, size), reg, 1, reg);
+    jit_v_finish(t, insn, reg);
+    return true;
+}
+
+/* ADDP (scalar): of two doublewords */
+bool jit_simd_add_pair(struct jit_translator *t, const struct a64_insn *insn)
+{
+    unsigned n = jit_v(t, insn->rn), reg = jit_v_new(t);
+    op3(t, X64_VPUNPCKHQDQ, 0, n, n);
+    op3(t, X64_VPADDQ, reg, n, 0);
+    jit_v_finish(t, insn, reg);
+    return true;
+}
+
+/* The low 1 << size bytes of `from`, as all of Vd */
+static void write_lane(struct jit_translator *t, unsigned rd, unsigned size, unsigned reg,
+                       unsigned from)
+{
+    if (size >= S) {
+        jit_v_cut(t, reg, from, 1u << size);
+    } else {
+        x64_v2_store(&t->code, X64_VMOVD_TO, x64_r(X64_RAX), from);
+        x64_movzx(&t->code, 1u << size, X64_RAX, x64_r(X64_RAX));
+        x64_v2(&t->code, X64_VMOVD_FROM, reg, x64_r(X64_RAX));
+    }
+    jit_v_wrote(t, rd, reg, size == D ? 8 : 4);
+}
+
+/* UMAXV, ADDV and kin: the upper half onto the lower, until one lane is left */
+bool jit_simd_across(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned size = size_of(insn), op = fold_op(insn, size);
+    unsigned from = jit_v(t, insn->rn), reg = jit_v_new(t);
+    for (unsigned bytes = jit_q_bytes(insn) / 2; bytes >= 1u << size; bytes /= 2) {
+        x64_v_shift(&t->code, X64_VPSRLDQ, 1, from, bytes);
+        op3(t, op, 0, from, 1);
+        from = 0;
+    }
+    write_lane(t, insn->rd, size, reg, 0);
+    return true;
+}
+
+/* UADDLV of bytes: sums of eight, then of both */
+bool jit_simd_add_across_long(struct jit_translator *t, const struct a64_insn *insn)
+{
+    if (size_of(insn) != B)
+        return false;
+    unsigned n = jit_v_low(t, insn->rn, jit_q_bytes(insn), 0), reg = jit_v_new(t);
+    op3(t, X64_VPXOR, 1, 1, 1);
+    op3(t, X64_VPSADBW, 0, n, 1);
+    op3(t, X64_VPUNPCKHQDQ, 1, 0, 0);
+    op3(t, X64_VPADDD, 0, 0, 1);
+    jit_v_cut(t, reg, 0, 4);
+    jit_v_wrote(t, insn->rd, reg, 4);
+    return true;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A VM is made, run until its guest powers off, and destroyed, again and again; the n-th time the
+ * n-th request for memory, a descriptor or a thread fails. Each time there must be an error or a VM
+ * that works, and nothing left behind.
+ *
+ * The linker's --wrap (meson.build) leads the library's calls here. What other libraries ask for
+ * does not come this way.
+ */
+#include "base/error.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "vm/vm.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- The calls that may fail ---- */
+
+static atomic_long countdown; /* the call that finds 1 here fails; 0 and less: none does */
+static atomic_long living;    /* blocks and mappings that have not been given back */
+
+static bool fails(int code)
+{
+    if (atomic_fetch_sub(&countdown, 1) != 1)
+        return false;
+    errno = code;
+    return true;
+}
+
+static void *born(void *block)
+{
+    if (block && block != MAP_FAILED)
+        atomic_fetch_add(&living, 1);
+    return block;
+}
+
+#define WRAP(type, name, parameters, arguments, code, failed)                                      \
+    type __real_##name parameters;                                                                 \
+    type __wrap_##name parameters;                                                                 \
+    type __wrap_##name parameters                                                                  \
+    {                                                                                              \
+        if (fails(code))                                                                           \
+            return failed;                                                                         \
+        return __real_##name arguments;                                                            \
+    }
+#define WRAP_BLOCK(name, parameters, arguments)                                                    \
+    void *__real_##name parameters;                                                                \
+    void *__wrap_##name parameters;                                                                \
+    void *__wrap_##name parameters                                                                 \
+    {                                                                                              \
+        return fails(ENOMEM) ? NULL : born(__real_##name arguments);                               \
+    }
+
+WRAP_BLOCK(malloc, (size_t size), (size))
+WRAP_BLOCK(calloc, (size_t count, size_t size), (count, size))
+WRAP_BLOCK(aligned_alloc, (size_t alignment, size_t size), (alignment, size))
+WRAP_BLOCK(strdup, (const char *text), (text))
+WRAP(int, memfd_create, (const char *name, unsigned flags), (name, flags), EMFILE, -1)
+WRAP(int, eventfd, (unsigned value, int flags), (value, flags), EMFILE, -1)
+WRAP(int, epoll_create1, (int flags), (flags), EMFILE, -1)
+WRAP(int, timerfd_create, (clockid_t clock, int flags), (clock, flags), EMFILE, -1)
+WRAP(int, epoll_ctl, (int epfd, int op, int fd, struct epoll_event *event), (epfd, op, fd, event),
+     ENOSPC, -1)
+WRAP(int, pthread_create,
+     (pthread_t * thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg),
+     (thread, attr, start, arg), EAGAIN, EAGAIN)
+
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size)
+{
+    if (fails(ENOMEM))
+        return NULL;
+    return old ? __real_realloc(old, size) : born(__real_realloc(old, size));
+}
+
+void __real_free(void *block);
+void __wrap_free(void *block);
+void __wrap_free(void *block)
+{
+    if (block)
+        atomic_fetch_sub(&living, 1);
+    __real_free(block);
+}
+
+/* The library gets these from the C library and frees them. */
+char *__real_realpath(const char *path, char *resolved);
+char *__wrap_realpath(const char *path, char *resolved);
+char *__wrap_realpath(const char *path, char *resolved)
+{
+    if (fails(ENOMEM))
+        return NULL;
+    return resolved ? __real_realpath(path, resolved) : born(__real_realpath(path, NULL));
+}
+
+int __real_vasprintf(char **out, const char *fmt, va_list ap);
+int __wrap_vasprintf(char **out, const char *fmt, va_list ap);
+int __wrap_asprintf(char **out, const char *fmt, ...);
+int __wrap_vasprintf(char **out, const char *fmt, va_list ap)
+{
+    if (fails(ENOMEM))
+        return -1;
+    int length = __real_vasprintf(out, fmt, ap);
+    if (length >= 0)
+        born(*out);
+    return length;
+}
+int __wrap_asprintf(char **out, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int length = __wrap_vasprintf(out, fmt, ap);
+    va_end(ap);
+    return length;
+}
+
+void *__real_mmap64(void *at, size_t size, int prot, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *at, size_t size, int prot, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *at, size_t size, int prot, int flags, int fd, off_t offset)
+{
+    if (fails(ENOMEM))
+        return MAP_FAILED;
+    return born(__real_mmap64(at, size, prot, flags, fd, offset));
+}
+
+int __real_munmap(void *at, size_t size);
+int __wrap_munmap(void *at, size_t size);
+int __wrap_munmap(void *at, size_t size)
+{
+    atomic_fetch_sub(&living, 1);
+    return __real_munmap(at, size);
+}
+
+/* ---- The VM ---- */
+
+struct files {
+    char folder[32];
+    char kernel[64], disk[64], socket[64];
+};
+
+static void write_file(const char *path, const void *data, size_t size, off_t length)
+{
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, size), (ssize_t)size);
+    assert_int_equal(ftruncate(fd, length), 0);
+    close(fd);
+}
+
+static int make_files(void **state)
+{
+    /* An arm64 Image (Documentation/arch/arm64/booting.rst) that calls PSCI SYSTEM_OFF. */
+    static const uint32_t kernel[] = {
+        [0] = 0x14000010,  /* b 0x40 */
+        [4] = 0x10000,     /* image_size */
+        [14] = 0x644d5241, /* the magic number */
+        [16] = 0x52b08000, /* mov w0, #0x84000000 */
+        0x72800100,        /* movk w0, #8 */
+        0xd4000002,        /* hvc #0 */
+    };
+    static struct files files;
+    strcpy(files.folder, "/tmp/pv-alloc-XXXXXX");
+    assert_non_null(mkdtemp(files.folder));
+    snprintf(files.kernel, sizeof(files.kernel), "%s/Image", files.folder);
+    snprintf(files.disk, sizeof(files.disk), "%s/disk", files.folder);
+    snprintf(files.socket, sizeof(files.socket), "%s/socket", files.folder);
+    write_file(files.kernel, kernel, sizeof(kernel), 4096);
+    write_file(files.disk, "", 0, 1 << 20);
+    *state = &files;
+    return 0;
+}
+
+static int remove_files(void **state)
+{
+    struct files *files = *state;
+    unlink(files->kernel);
+    unlink(files->disk);
+    unlink(files->socket);
+    return rmdir(files->folder);
+}
+
+static unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    assert_non_null(folder);
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count;
+}
+
+/* 0 when the guest ran and powered off; otherwise what failed is in `err`. */
+static int live(const struct pv_config *config, struct pv_error **err)
+{
+    struct pv_vm *vm = NULL;
+    enum pv_vm_end end = PV_VM_KILLED;
+    int ret = pv_vm_create(&vm, config, NULL, err);
+    if (ret < 0) {
+        assert_null(vm);
+        return ret;
+    }
+    ret = pv_vm_run(vm, &end, err);
+    if (ret == 0)
+        assert_int_equal(end, PV_VM_POWERED_OFF);
+    pv_vm_destroy(vm);
+    return ret;
+}
+
+static void fail_each(const struct pv_config *config)
+{
+    unsigned errors = 0;
+    atomic_store(&countdown, 0);
+    assert_int_equal(live(config, NULL), 0); /* what is made once per process is there now */
+    const unsigned descriptors = open_descriptors();
+    for (long n = 1;; n++) {
+        struct pv_error *err = NULL;
+        const long before = atomic_load(&living);
+        atomic_store(&countdown, n);
+        int ret = live(config, &err);
+        const bool all = atomic_exchange(&countdown, 0) > 0;
+        if (ret < 0)
+            assert_true(strlen(pv_error_message(err)) > 0);
+        errors += ret < 0;
+        pv_error_free(&err);
+        if (atomic_load(&living) != before || open_descriptors() != descriptors)
+            fail_msg("failure %ld: %ld blocks and %d descriptors are left", n,
+                     atomic_load(&living) - before, (int)(open_descriptors() - descriptors));
+        if (all) {
+            assert_int_equal(ret, 0);
+            break;
+        }
+    }
+    /* Most of them cannot be done without. */
+    assert_true(errors > 50);
+}
+
+static void over_pci(void **state)
+{
+    const struct files *files = *state;
+    struct pv_config config;
+    pv_config_init(&config);
+    config.engine = "interp";
+    config.cpus = 2;
+    config.memory = 64 << 20;
+    config.kernel = files->kernel;
+    config.disks[config.disk_count++].path = files->disk;
+    config.nets[config.net_count++].kind = PV_NET_USER;
+    config.console = PV_CONSOLE_UNIX;
+    config.console_path = files->socket;
+    config.console_virtio = true;
+    fail_each(&config);
+}
+
+static void over_mmio(void **state)
+{
+    const struct files *files = *state;
+    struct pv_config config;
+    pv_config_init(&config);
+    config.engine = "interp";
+    config.memory = 64 << 20;
+    config.kernel = files->kernel;
+    config.initrd = files->disk;
+    config.append = "quiet";
+    config.transport = PV_TRANSPORT_MMIO;
+    config.nets[config.net_count++].kind = PV_NET_NONE;
+    config.console = PV_CONSOLE_PTY;
+    fail_each(&config);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(over_pci),
+        cmocka_unit_test(over_mmio),
+    };
+    return cmocka_run_group_tests(tests, make_files, remove_files);
+}
