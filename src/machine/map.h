@@ -60,12 +60,12 @@
 #define PV_V2M_SPIS         (PV_INTID_END - PV_INTID_V2M)
 #define PV_V2M_SETSPI_NS    0x040u
 /* LPIs: INTIDs of 16 bits, from where the architecture starts them. */
-#define PV_INTID_LPI        8192u
-#define PV_INTID_LPI_END    65536u
-#define PV_LPIS             (PV_INTID_LPI_END - PV_INTID_LPI)
-#define PV_TIMER_FREQUENCY  UINT64_C(62500000)
-#define PV_GPIO_POWER_LINE  3u
-#define PV_PCI_HOST_VENDOR  0x1b36u
-#define PV_PCI_HOST_DEVICE  0x0008u
+#define PV_INTID_LPI       8192u
+#define PV_INTID_LPI_END   65536u
+#define PV_LPIS            (PV_INTID_LPI_END - PV_INTID_LPI)
+#define PV_TIMER_FREQUENCY UINT64_C(62500000)
+#define PV_GPIO_POWER_LINE 3u
+#define PV_PCI_HOST_VENDOR 0x1b36u
+#define PV_PCI_HOST_DEVICE 0x0008u
 
 #endif
