@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "block/image.h"
 #include "host/loop.h"
+#include "host/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -192,7 +193,7 @@ int pv_block_open(struct pv_block **out, struct pv_loop *loop, const char *path,
     if (!ret)
         ret = pv_event_create(&block->completion, loop, complete, block, err);
     while (!ret && block->worker_count < WORKERS) {
-        int code = pthread_create(&block->workers[block->worker_count], NULL, worker, block);
+        int code = pv_thread_create(&block->workers[block->worker_count], worker, block);
         if (code)
             ret = pv_error_errno(err, code, "starting a thread");
         else

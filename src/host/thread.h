@@ -20,4 +20,11 @@ void pv_cond_init(pthread_cond_t *cond);
 /* As pthread_cond_wait, for at most `ns`. */
 void pv_cond_wait_for(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns);
 
+/*
+ * As pthread_create(), 0 or an errno value, for threads that a library makes: all signals are
+ * blocked in them, so that one meant for the loop (host/signals.h) never ends the process from
+ * there.
+ */
+int pv_thread_create(pthread_t *thread, void *(*fn)(void *opaque), void *opaque);
+
 #endif

@@ -223,7 +223,7 @@ static void reset_locked(struct pv_gic *gic)
         struct gic_cpu *cpu = &gic->cpu[i];
         reset_bank(&cpu->bank);
         cpu->bank.edge = 0xffff; /* SGIs always are */
-        cpu->asleep = true;
+        cpu->asleep = false;     /* awake, as firmware at EL3 hands it over: EDK2 counts on that */
         cpu->ctlr = 0;
         gic_cpu_reset(cpu);
     }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -45,6 +46,14 @@ static uint64_t le(const uint8_t *p, unsigned bytes)
     return value;
 }
 
+/* As Debian's template is, and erased flash: firmware formats it. */
+static bool is_blank(const uint8_t *head)
+{
+    if (head[0] != 0 && head[0] != 0xff)
+        return false;
+    return memcmp(head, head + 1, PV_VARSTORE_HEAD - 1) == 0;
+}
+
 static const char *store_problem(const uint8_t *head, uint64_t size)
 {
     uint64_t length = le(head + FV_LENGTH, 8), header = le(head + FV_HEADER_LENGTH, 2);
@@ -70,7 +79,7 @@ static const char *store_problem(const uint8_t *head, uint64_t size)
 
 int pv_varstore_check(const uint8_t *head, uint64_t size, const char *path, struct pv_error **err)
 {
-    const char *problem = store_problem(head, size);
+    const char *problem = is_blank(head) ? NULL : store_problem(head, size);
 
     if (problem)
         return pv_error_set(err, EINVAL,
@@ -162,8 +171,10 @@ int pv_varstore_open(int *out, const char *path, const char *template, uint64_t 
 
     if (fd < 0 && errno == ENOENT) {
         int ret = make_store(path, template, size, err);
-        if (ret < 0)
-            return pv_error_prefix(err, "%s", path);
+        if (ret < 0) {
+            pv_error_prefix(err, "%s", path);
+            return ret;
+        }
         fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     }
     if (fd < 0)

@@ -20,8 +20,8 @@ int pv_varstore_open(int *fd, const char *path, const char *template, uint64_t s
                      struct pv_error **err);
 
 /*
- * Whether a bank of `size` bytes starts with a sound UEFI variable store (UEFI PI 1.8, volume 3,
- * 3.2.1 and EDK2's VariableFormat.h). `head` has PV_VARSTORE_HEAD bytes.
+ * Whether a bank of `size` bytes is blank or starts with a sound UEFI variable store (UEFI PI 1.8,
+ * volume 3, 3.2.1 and EDK2's VariableFormat.h). `head` has PV_VARSTORE_HEAD bytes.
  */
 int pv_varstore_check(const uint8_t *head, uint64_t size, const char *path, struct pv_error **err);
 

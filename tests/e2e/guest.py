@@ -53,6 +53,13 @@ def library_image(name):
     return json.loads(done.stdout)
 
 
+def image_folder(name):
+    """The folder of an image in the library."""
+    home = os.environ.get("PEARVISOR_HOME") or (
+        (os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")) + "/pearvisor")
+    return Path(home) / "images" / name
+
+
 def engine_options():
     engine = os.environ.get("PEARVISOR_ENGINE")
     return ["--engine", engine] if engine else []
@@ -61,8 +68,8 @@ def engine_options():
 class Guest:
     """A running pearvisor with its console on pipes. Use as a context manager."""
 
-    def __init__(self, *options, tick=None):
-        self.command = [PROGRAM, "run", *engine_options(), *options]
+    def __init__(self, *options, tick=None, command=None):
+        self.command = command or [PROGRAM, "run", *engine_options(), *options]
         self.tick = tick   # called about once a second while waiting
         self.console = ""  # everything so far
         self.seen = 0      # what expect() has consumed of it

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/thread.h"
 
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -12,6 +13,17 @@
 void pv_thread_name(const char *name)
 {
     pthread_setname_np(pthread_self(), name);
+}
+
+int pv_thread_create(pthread_t *thread, void *(*fn)(void *opaque), void *opaque)
+{
+    sigset_t all, before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int ret = pthread_create(thread, NULL, fn, opaque);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ret;
 }
 
 void pv_thread_nice(int nice)
