@@ -110,7 +110,7 @@ struct jit {
     struct interp *interp;
     struct pv_code_memory memory;
     struct jit_stubs stubs;
-    bool host_crypto;         /* AES-NI, PCLMULQDQ */
+    bool host_aes, host_sha;  /* beyond what is needed: AES-NI with PCLMULQDQ, SHA */
     const uint8_t *constants; /* a64/constants.c; where code sees them */
 
     pthread_mutex_t lock; /* everything below, but for reading the hash chains */
