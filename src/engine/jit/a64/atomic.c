@@ -69,14 +69,19 @@ bool jit_store_release(struct jit_translator *t, const struct a64_insn *insn)
 /* What is at the host address in `host`, which is lost as RDX is, has been stored to. */
 static void changed(struct jit_translator *t, enum x64_reg host)
 {
+    struct x64_label unwatched = X64_LABEL;
     _Static_assert(!(EXCLUSIVE_GRANULE & (EXCLUSIVE_GRANULE - 1)), "a division by shifting");
     x64_shift_imm(&t->code, X64_SHR, 8, x64_r(host), (unsigned)__builtin_ctz(EXCLUSIVE_GRANULE));
     x64_mov_imm(&t->code, X64_RDX, UINT64_C(0x9e3779b97f4a7c15));
     x64_imul(&t->code, 8, host, x64_r(X64_RDX));
     x64_shift_imm(&t->code, X64_SHR, 8, x64_r(host), 64 - INTERP_GENERATION_BITS);
+    x64_mov_imm(&t->code, X64_RDX, (uintptr_t)t->jit->interp->watched);
+    x64_alu_imm(&t->code, X64_CMP, 1, x64_mx(X64_RDX, host, 0, 0), 0);
+    x64_jcc_near(&t->code, X64_E, &unwatched);
     x64_mov_imm(&t->code, X64_RDX, (uintptr_t)t->jit->interp->generation);
     x64_lock(&t->code);
     x64_alu_imm(&t->code, X64_ADD, 4, x64_mx(X64_RDX, host, 2, 0), 2);
+    x64_bind(&t->code, &unwatched);
 }
 
 bool jit_cas(struct jit_translator *t, const struct a64_insn *insn)
