@@ -69,7 +69,7 @@ struct jit_target {
     const void *code;
     uint64_t unused;
 };
-#define JIT_TARGETS 4096u
+#define JIT_TARGETS 16384u
 
 static inline unsigned jit_target_index(uint64_t va)
 {
