@@ -244,6 +244,8 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
 #define JIT_FP_COMPARE(X)                                                                          \
     X(FCMP, jit_fcmp)                                                                              \
     X(FCMPE, jit_fcmp)                                                                             \
+    X(FCCMP, jit_fccmp)                                                                            \
+    X(FCCMPE, jit_fccmp)                                                                           \
     X(FCSEL, jit_fcsel)                                                                            \
     X(FCMEQ_V, jit_fp_mask)                                                                        \
     X(FCMGE_V, jit_fp_mask)                                                                        \
