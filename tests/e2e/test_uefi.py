@@ -64,7 +64,9 @@ def boot_in_qemu(args, disk, work):
                "-cpu", "cortex-a57", "-smp", str(args.cpus), "-m", "1G", "-display", "none",
                "-serial", "stdio", "-monitor", "none", *firmware,
                "-drive", f"if=none,id=d,format=raw,snapshot=on,file={disk}",
-               "-device", "virtio-blk-pci,drive=d", "-nic", "user,model=virtio-net-pci"]
+               "-device", "virtio-blk-pci,drive=d", "-netdev", "user,id=n",
+               # Without a boot ROM, which is in a package of its own.
+               "-device", "virtio-net-pci,netdev=n,romfile="]
     with guest.Guest(command=command) as vm:
         try:
             check_userspace(vm, args, args.timeout)
