@@ -548,11 +548,6 @@ struct pv_engine *pv_machine_engine(struct pv_machine *machine)
     return machine->engine;
 }
 
-int pv_machine_set_boot_order(struct pv_machine *machine, const char *paths, struct pv_error **err)
-{
-    return machine->firmware ? pv_firmware_set_boot_order(machine->firmware, paths, err) : 0;
-}
-
 enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine)
 {
     return machine->config.msi;

@@ -77,9 +77,7 @@ struct pv_pci_bus *pv_machine_pci(struct pv_machine *machine);
 struct pv_virtio_mmio_bank *pv_machine_virtio_mmio(struct pv_machine *machine);
 struct pv_engine *pv_machine_engine(struct pv_machine *machine);
 
-/* See pv_firmware_set_boot_order(). Nothing without firmware. Before the start. */
-int pv_machine_set_boot_order(struct pv_machine *machine, const char *paths, struct pv_error **err);
-enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine);
+num pv_machine_msi pv_machine_msi(const struct pv_machine *machine);
 
 /* Presses the power button: what comes of it is the guest's. Any thread. */
 void pv_machine_power_button(struct pv_machine *machine);

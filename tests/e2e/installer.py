@@ -22,7 +22,7 @@ def install(start, args):
                            "--- quiet TERM=vt102")
         with open(disk, "wb") as out:
             out.truncate(4 << 30)
-        vm = start("--firmware", "uefi", "--acpi", args.acpi, "--memory", "1G",
+        vm = start("--firmware", "uefi", "--acpi", args.acpi, "--memory", "1G", "--net", "none",
                    "--disk", disk, "--cdrom", cd)
         vm.expect("Select a language", args.timeout)
         vm.expect("English", 30)
