@@ -32,6 +32,8 @@ enum {
     OPTION_NET,
     OPTION_CONSOLE,
     OPTION_MSI,
+    OPTION_WATCHDOG,
+    OPTION_ON_PANIC,
     OPTION_TRANSPORT,
     OPTION_VIRTIO,
     OPTION_PORT,
@@ -55,6 +57,8 @@ static const struct option run_options[] = {
     {"net", required_argument, NULL, OPTION_NET},
     {"console", required_argument, NULL, OPTION_CONSOLE},
     {"msi", required_argument, NULL, OPTION_MSI},
+    {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
+    {"on-panic", required_argument, NULL, OPTION_ON_PANIC},
     {"transport", required_argument, NULL, OPTION_TRANSPORT},
     {"virtio", required_argument, NULL, OPTION_VIRTIO},
     {"port", required_argument, NULL, OPTION_PORT},
@@ -80,6 +84,20 @@ static int parse_transport(const char *text, struct pv_config *config, struct pv
         config->transport = PV_TRANSPORT_MMIO;
     else
         return pv_error_set(err, EINVAL, "--transport '%s': use pci or mmio", text);
+    return 0;
+}
+
+static int parse_action(const char *option, const char *text, enum pv_machine_action *action,
+                        struct pv_error **err)
+{
+    if (!strcmp(text, "none"))
+        *action = PV_ACTION_NONE;
+    else if (!strcmp(text, "reset"))
+        *action = PV_ACTION_RESET;
+    else if (!strcmp(text, "poweroff"))
+        *action = PV_ACTION_POWEROFF;
+    else
+        return pv_error_set(err, EINVAL, "%s '%s': use none, reset or poweroff", option, text);
     return 0;
 }
 
@@ -129,6 +147,8 @@ static int parse_option(struct request *request, int option, char *value, struct
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
     case OPTION_MSI: ret = parse_msi(value, config, err); break;
+    case OPTION_WATCHDOG: ret = parse_action("--watchdog", value, &config->watchdog, err); break;
+    case OPTION_ON_PANIC: ret = parse_action("--on-panic", value, &config->on_panic, err); break;
     case OPTION_VIRTIO: ret = cli_parse_virtio(value, config, err); break;
     case OPTION_PORT: ret = cli_parse_port(value, config, err); break;
     case OPTION_BALLOON:
@@ -311,6 +331,10 @@ const struct cli_command cli_run = {
             "  --input keyboard|mouse|tablet[,...]\n"
             "                      input devices\n"
             "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
+            "  --watchdog none|reset|poweroff\n"
+            "                      gives the guest a watchdog (sbsa_gwdt); what when it bites\n"
+            "  --on-panic none|reset|poweroff\n"
+            "                      gives the guest a pvpanic device; what when it panics\n"
             "  --virtio packed=on|off\n"
             "                      whether virtio devices offer packed rings (default off)\n\n"
             "Ctrl-] q leaves: the guest is asked to power off, and ended when asked again. So do\n"

@@ -486,7 +486,7 @@ static const struct pv_virtio_device_ops scsi_ops = {
 };
 
 static int init_unit(struct pv_scsi_unit *unit, const struct pv_scsi_target *target,
-                     struct pv_error **err)
+                     unsigned number, struct pv_error **err)
 {
     unit->cdrom = target->cdrom;
     unit->block_size = target->cdrom ? 2048 : 512;
@@ -496,7 +496,7 @@ static int init_unit(struct pv_scsi_unit *unit, const struct pv_scsi_target *tar
     if (target->serial)
         memcpy(unit->serial, target->serial, strnlen(target->serial, PV_SCSI_SERIAL_MAX));
     return unit->blocks ? 0
-                        : pv_error_set(err, EINVAL, "scsi: the image is smaller than %u bytes",
+                        : pv_error_set(err, EINVAL, "scsi target %u: smaller than %u bytes", number,
                                        unit->block_size);
 }
 
@@ -510,7 +510,7 @@ int pv_scsi_create(struct pv_virtio_device **out, struct pv_loop *loop, struct p
     struct pv_scsi_unit units[PV_SCSI_MAX_TARGETS] = {0};
     int ret = 0;
     for (unsigned i = 0; i < count && ret >= 0; i++)
-        ret = init_unit(&units[i], &targets[i], err);
+        ret = init_unit(&units[i], &targets[i], i, err);
     if (ret >= 0)
         ret =
             pv_virtio_device_create(out, sizeof(struct scsi) + count * sizeof(units[0]), &scsi_ops,

@@ -31,9 +31,17 @@ enum power {
     POWER_ON,
 };
 
+enum suspend {
+    SUSPEND_NONE,
+    SUSPEND_STANDBY,
+    SUSPEND_POWER_DOWN, /* comes back through a reset */
+};
+
 struct pv_vcpu_runner {
-    pthread_cond_t wake; /* with the engine's mutex */
+    pthread_cond_t wake_up; /* with the engine's mutex */
     enum power power;
+    enum suspend suspend; /* what it asked for; takes effect when it stops executing */
+    bool wake;            /* pv_vcpu_set_wake */
     bool thread_made;
     bool ready;     /* vcpu_create has returned */
     bool executing; /* inside vcpu_run or on the way there */
@@ -112,7 +120,7 @@ static void free_generic(struct pv_engine *engine)
         if (!runner)
             continue;
         pv_error_free(&runner->error);
-        pthread_cond_destroy(&runner->wake);
+        pthread_cond_destroy(&runner->wake_up);
         free(runner);
     }
     free(engine->vcpus);
@@ -138,7 +146,7 @@ static int alloc_vcpus(struct pv_engine *engine)
         vcpu->runner = calloc(1, sizeof(*vcpu->runner));
         if (!vcpu->runner)
             return -ENOMEM;
-        pthread_cond_init(&vcpu->runner->wake, NULL);
+        pthread_cond_init(&vcpu->runner->wake_up, NULL);
     }
     return 0;
 }
@@ -225,7 +233,7 @@ int pv_engine_start(struct pv_engine *engine, struct pv_error **err)
 static void stop_locked(struct pv_vcpu *vcpu)
 {
     atomic_fetch_or(&vcpu->attention, PV_ATTENTION_STOP);
-    pthread_cond_broadcast(&vcpu->runner->wake);
+    pthread_cond_broadcast(&vcpu->runner->wake_up);
     if (vcpu->runner->executing && vcpu->engine->ops->vcpu_kick)
         vcpu->engine->ops->vcpu_kick(vcpu);
 }
@@ -265,7 +273,7 @@ void pv_engine_resume(struct pv_engine *engine)
     pthread_mutex_lock(&private->lock);
     if (private->pauses && --private->pauses == 0)
         for (unsigned i = 0; i < engine->config.vcpus; i++)
-            pthread_cond_broadcast(&engine->vcpus[i].runner->wake);
+            pthread_cond_broadcast(&engine->vcpus[i].runner->wake_up);
     pthread_mutex_unlock(&private->lock);
 }
 
@@ -296,7 +304,7 @@ static bool wait_runnable(struct pv_vcpu *vcpu)
         }
         if (!private->pauses && runner->power == POWER_ON)
             return true;
-        pthread_cond_wait(&runner->wake, &private->lock);
+        pthread_cond_wait(&runner->wake_up, &private->lock);
     }
     return false;
 }
@@ -308,8 +316,28 @@ static void sleep_wfi(struct pv_vcpu *vcpu)
     atomic_fetch_add_explicit(&runner->wfi_waits, 1, memory_order_relaxed);
     atomic_store(&runner->sleeping, true);
     while (!atomic_load(&vcpu->attention))
-        pthread_cond_wait(&runner->wake, &vcpu->engine->private->lock);
+        pthread_cond_wait(&runner->wake_up, &vcpu->engine->private->lock);
     atomic_store(&runner->sleeping, false);
+}
+
+/*
+ * A suspended vCPU. It is not executing, so that pausing need not disturb it: only an interrupt, a
+ * wake-up, power or the end do. Lock held; gives it up while sleeping.
+ */
+static void sleep_suspended(struct pv_vcpu *vcpu)
+{
+    struct pv_engine_private *private = vcpu->engine->private;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+    bool down = runner->suspend == SUSPEND_POWER_DOWN;
+
+    runner->suspend = SUSPEND_NONE;
+    atomic_store(&runner->sleeping, true);
+    while (runner->power == POWER_ON && !private->quitting && !runner->wake &&
+           !(atomic_load(&vcpu->attention) & (PV_ATTENTION_IRQ | PV_ATTENTION_FIQ)))
+        pthread_cond_wait(&runner->wake_up, &private->lock);
+    atomic_store(&runner->sleeping, false);
+    if (down && runner->power == POWER_ON)
+        runner->power = POWER_STARTING;
 }
 
 static void handle_fatal(struct pv_vcpu *vcpu, struct pv_error *error)
@@ -340,6 +368,8 @@ static void run_until_quit(struct pv_vcpu *vcpu)
         pthread_cond_broadcast(&private->changed);
         if (why == PV_EXIT_FATAL)
             runner->power = POWER_OFF;
+        else if (runner->suspend)
+            sleep_suspended(vcpu);
         else if (why == PV_EXIT_WFI && runner->power == POWER_ON)
             sleep_wfi(vcpu);
     }
@@ -381,9 +411,10 @@ int pv_vcpu_power_on(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context)
     pthread_mutex_lock(&private->lock);
     if (runner->power == POWER_OFF) {
         runner->power = POWER_STARTING;
+        runner->suspend = SUSPEND_NONE;
         runner->entry = entry;
         runner->context = context;
-        pthread_cond_broadcast(&runner->wake);
+        pthread_cond_broadcast(&runner->wake_up);
         ret = 0;
     }
     pthread_mutex_unlock(&private->lock);
@@ -395,6 +426,38 @@ void pv_vcpu_power_off(struct pv_vcpu *vcpu)
     pthread_mutex_lock(&vcpu->engine->private->lock);
     vcpu->runner->power = POWER_OFF;
     stop_locked(vcpu);
+    pthread_mutex_unlock(&vcpu->engine->private->lock);
+}
+
+static void suspend(struct pv_vcpu *vcpu, enum suspend how, uint64_t entry, uint64_t context)
+{
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    pthread_mutex_lock(&vcpu->engine->private->lock);
+    if (runner->power == POWER_ON) {
+        runner->suspend = how;
+        runner->entry = entry;
+        runner->context = context;
+        stop_locked(vcpu);
+    }
+    pthread_mutex_unlock(&vcpu->engine->private->lock);
+}
+
+void pv_vcpu_standby(struct pv_vcpu *vcpu)
+{
+    suspend(vcpu, SUSPEND_STANDBY, 0, 0);
+}
+
+void pv_vcpu_power_down(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context)
+{
+    suspend(vcpu, SUSPEND_POWER_DOWN, entry, context);
+}
+
+void pv_vcpu_set_wake(struct pv_vcpu *vcpu, bool level)
+{
+    pthread_mutex_lock(&vcpu->engine->private->lock);
+    vcpu->runner->wake = level;
+    pthread_cond_broadcast(&vcpu->runner->wake_up);
     pthread_mutex_unlock(&vcpu->engine->private->lock);
 }
 
@@ -414,7 +477,7 @@ void pv_vcpu_attention(struct pv_vcpu *vcpu, uint32_t bits)
     if (!atomic_load(&vcpu->runner->sleeping))
         return;
     pthread_mutex_lock(&vcpu->engine->private->lock);
-    pthread_cond_broadcast(&vcpu->runner->wake);
+    pthread_cond_broadcast(&vcpu->runner->wake_up);
     pthread_mutex_unlock(&vcpu->engine->private->lock);
 }
 

@@ -114,6 +114,16 @@ int pv_vcpu_power_on(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context);
 void pv_vcpu_power_off(struct pv_vcpu *vcpu);
 bool pv_vcpu_is_on(const struct pv_vcpu *vcpu);
 
+/*
+ * PSCI CPU_SUSPEND, from a client callback on the vCPU's own thread; it takes effect on return. The
+ * vCPU sleeps until a line is up or somebody wakes it. Then it goes on (standby), or starts at
+ * `entry` as after pv_vcpu_power_on() (power down). It counts as on all the time.
+ */
+void pv_vcpu_standby(struct pv_vcpu *vcpu);
+void pv_vcpu_power_down(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context);
+/* Holds a suspended vCPU awake while `level` is up: a wake-up signal beside the lines. */
+void pv_vcpu_set_wake(struct pv_vcpu *vcpu, bool level);
+
 /* Drives an interrupt input; wakes the vCPU from WFI and makes a running one look soon. */
 void pv_vcpu_set_line(struct pv_vcpu *vcpu, enum pv_vcpu_line line, bool level);
 

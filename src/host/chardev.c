@@ -258,6 +258,8 @@ void pv_chardev_set_client(struct pv_chardev *chardev, const struct pv_chardev_c
 {
     chardev->client = client ? *client : (struct pv_chardev_client){0};
     want_input(chardev, client != NULL);
+    if (client && chardev->ops->attached)
+        chardev->ops->attached(chardev);
 }
 
 void pv_chardev_can_accept(struct pv_chardev *chardev)

@@ -20,6 +20,8 @@ struct pv_chardev_ops {
      * plus PV_CHARDEV_SLACK bytes); returns the new length. May be NULL.
      */
     size_t (*filter)(struct pv_chardev *chardev, char *data, size_t len);
+    /* There is a client: it wants to know what its `resized` would have told it. May be NULL. */
+    void (*attached)(struct pv_chardev *chardev);
     /* The other end went away: the descriptors are no longer watched. May be NULL. */
     void (*hangup)(struct pv_chardev *chardev);
 };

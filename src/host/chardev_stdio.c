@@ -35,6 +35,11 @@ static void report_size(void *opaque, int signal_number)
         stdio->base.client.resized(stdio->base.client.opaque, size.ws_col, size.ws_row);
 }
 
+static void attached(struct pv_chardev *chardev)
+{
+    report_size(PV_CONTAINER_OF(chardev, struct stdio_chardev, base), SIGWINCH);
+}
+
 /* Takes the escape commands out; one key held back from an earlier read may be added. */
 static size_t filter(struct pv_chardev *chardev, char *data, size_t len)
 {
@@ -74,7 +79,8 @@ static void finish(struct pv_chardev *chardev)
         tcsetattr(STDIN_FILENO, TCSADRAIN, &stdio->saved);
 }
 
-static const struct pv_chardev_ops stdio_ops = {.finish = finish, .filter = filter};
+static const struct pv_chardev_ops stdio_ops = {
+    .finish = finish, .filter = filter, .attached = attached};
 
 int pv_chardev_stdio_create(struct pv_chardev **out, struct pv_loop *loop,
                             void (*escape)(void *opaque), void *opaque, struct pv_error **err)

@@ -230,8 +230,19 @@ static void write_primecells(struct writer *w)
     begin(w, "poweroff");
     text(w, "label", "GPIO Key Poweroff");
     cells(w, "linux,code", KEY_POWER);
+    flag(w, "wakeup-source");
     cells(w, "gpios", PHANDLE_GPIO, PV_GPIO_POWER_LINE, 0);
     end(w);
+    end(w);
+}
+
+static void write_watchdog(struct writer *w)
+{
+    begin(w, "watchdog@%llx", (unsigned long long)PV_MAP_WDT_CONTROL);
+    text(w, "compatible", "arm,sbsa-gwdt");
+    cells(w, "reg", WIDE(PV_MAP_WDT_CONTROL), WIDE(PV_MAP_WDT_SIZE), WIDE(PV_MAP_WDT_REFRESH),
+          WIDE(PV_MAP_WDT_SIZE));
+    cells(w, "interrupts", SPI, PV_INTID_WDT - PV_INTID_SPI, LEVEL_HIGH);
     end(w);
 }
 
@@ -334,6 +345,8 @@ int pv_fdt_build(void *buf, size_t size, const struct pv_fdt_config *config, str
     write_primecells(&w);
     if (config->firmware)
         write_firmware(&w);
+    if (config->watchdog)
+        write_watchdog(&w);
     write_virtio(&w);
     write_pcie(&w);
     end(&w);

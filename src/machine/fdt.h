@@ -12,6 +12,7 @@ struct pv_error;
 struct pv_fdt_config {
     unsigned vcpus;
     const uint64_t *mpidr;
+    bool watchdog;
     bool its; /* messages go to an ITS instead of a GICv2m frame */
     uint64_t ram_size;
     const char *bootargs;               /* or NULL */

@@ -93,41 +93,56 @@ static void consider(struct gic_best *best, const struct gic_bank *bank, uint32_
 }
 
 /* The interrupts of a bank that `cpu` could be given, routing aside. */
-static uint32_t deliverable(const struct pv_gic *gic, const struct gic_cpu *cpu,
+static uint32_t deliverable(const struct pv_gic *gic, const bool group_enable[2],
                             const struct gic_bank *bank)
 {
     uint32_t mask = gic_pending(bank) & bank->enabled & ~bank->active;
 
-    if (!(gic->ctlr & GICD_CTLR_GRP0) || !cpu->group_enable[0])
+    if (!(gic->ctlr & GICD_CTLR_GRP0) || !group_enable[0])
         mask &= bank->group;
-    if (!(gic->ctlr & GICD_CTLR_GRP1) || !cpu->group_enable[1])
+    if (!(gic->ctlr & GICD_CTLR_GRP1) || !group_enable[1])
         mask &= ~bank->group;
     return mask;
 }
 
-void gic_update(struct pv_gic *gic, unsigned vcpu)
+static struct gic_best find_best(const struct pv_gic *gic, unsigned vcpu,
+                                 const bool group_enable[2])
 {
-    struct gic_cpu *cpu = &gic->cpu[vcpu];
+    const struct gic_cpu *cpu = &gic->cpu[vcpu];
     struct gic_best best = {.intid = PV_GIC_SPURIOUS, .priority = GIC_IDLE};
 
-    if (!cpu->asleep) {
-        consider(&best, &cpu->bank, 0, deliverable(gic, cpu, &cpu->bank));
-        for (unsigned word = 1; word < GIC_WORDS; word++) {
-            const struct gic_bank *bank = &gic->spi[word];
-            uint32_t mine = 0;
-            for (uint32_t rest = deliverable(gic, cpu, bank); rest; rest &= rest - 1) {
-                unsigned bit = (unsigned)__builtin_ctz(rest);
-                if (gic->target[(word - 1) * 32 + bit] == (int)vcpu)
-                    mine |= 1u << bit;
-            }
-            consider(&best, bank, word * 32, mine);
+    consider(&best, &cpu->bank, 0, deliverable(gic, group_enable, &cpu->bank));
+    for (unsigned word = 1; word < GIC_WORDS; word++) {
+        const struct gic_bank *bank = &gic->spi[word];
+        uint32_t mine = 0;
+        for (uint32_t rest = deliverable(gic, group_enable, bank); rest; rest &= rest - 1) {
+            unsigned bit = (unsigned)__builtin_ctz(rest);
+            if (gic->target[(word - 1) * 32 + bit] == (int)vcpu)
+                mine |= 1u << bit;
         }
-        if (cpu->lpi.enabled && (gic->ctlr & GICD_CTLR_GRP1) && cpu->group_enable[1] &&
-            cpu->lpi.best.priority < best.priority)
-            best = cpu->lpi.best;
+        consider(&best, bank, word * 32, mine);
     }
-    cpu->best = best;
+    if (cpu->lpi.enabled && (gic->ctlr & GICD_CTLR_GRP1) && group_enable[1] &&
+        cpu->lpi.best.priority < best.priority)
+        best = cpu->lpi.best;
+    return best;
+}
+
+void gic_update(struct pv_gic *gic, unsigned vcpu)
+{
+    static const bool both[2] = {true, true};
+    struct gic_cpu *cpu = &gic->cpu[vcpu];
+    struct gic_best best = find_best(gic, vcpu, cpu->asleep ? both : cpu->group_enable);
+    bool wake = cpu->asleep && best.intid != PV_GIC_SPURIOUS;
+
+    /* Asleep, it forwards nothing, and the CPU interface is as if off; it asks for power instead.
+     */
+    cpu->best =
+        cpu->asleep ? (struct gic_best){.intid = PV_GIC_SPURIOUS, .priority = GIC_IDLE} : best;
     gic_cpu_drive(gic, vcpu);
+    if (wake != cpu->wake && gic->config.set_wake)
+        gic->config.set_wake(gic->config.opaque, vcpu, wake);
+    cpu->wake = wake;
 }
 
 void gic_update_all(struct pv_gic *gic)

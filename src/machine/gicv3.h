@@ -28,6 +28,11 @@ struct pv_gic_config {
      * changes; must not call back.
      */
     void (*set_line)(void *opaque, unsigned vcpu, bool fiq, bool level);
+    /*
+     * WakeRequest (IHI 0069, 11.1): while a redistributor sleeps (GICR_WAKER), whether it has an
+     * interrupt for its vCPU. As set_line; may be NULL.
+     */
+    void (*set_wake)(void *opaque, unsigned vcpu, bool level);
     void *opaque;
 };
 

@@ -67,7 +67,7 @@ struct gic_cpu {
     uint32_t apr[2]; /* active priorities of each group, a bit a level */
 
     struct gic_best best; /* what IAR would consider, mask and enables of the interface aside */
-    bool irq, fiq;
+    bool irq, fiq, wake;
 };
 
 struct pv_gic {

@@ -14,8 +14,8 @@
  *
  * Commands are executed on the thread of the vCPU that moves GITS_CWRITER, one at a time under
  * its->lock; a queue of a million bytes thereby keeps nobody waiting but who wrote it. A command
- * with wrong operands is ignored, as section 6.3 (the "ITS command error" list) permits while
- * GITS_TYPER.SEIS is 0, and leaves a line in the debug log. A queue that cannot be read stalls.
+ * with wrong operands is ignored, which is permitted while GITS_TYPER.SEIS is 0, and leaves a line
+ * in the debug log. A queue that cannot be read stalls.
  *
  * Locks: a device's own, then its->lock, then the GIC's.
  */
@@ -415,7 +415,7 @@ uint64_t pv_its_read(void *opaque, uint64_t offset, unsigned size)
 }
 
 /*
- * Bases do not move while they are used: writes with the ITS enabled are UNPREDICTABLE (12.19.1)
+ * Bases do not move while they are used: writes with the ITS enabled are UNPREDICTABLE
  * and are ignored.
  */
 static void write64(struct pv_its *its, uint64_t offset, uint64_t value)

@@ -30,6 +30,7 @@
 #include "machine/pl.h"
 #include "machine/psci.h"
 #include "machine/timer.h"
+#include "machine/watchdog.h"
 #include "memory/address_space.h"
 #include "pci/pci.h"
 #include "virtio/virtio_mmio.h"
@@ -51,10 +52,13 @@ struct pv_machine {
     struct pv_pl011 *uart;
     struct pv_pl031 *rtc;
     struct pv_pl061 *gpio;
+    struct pv_watchdog *watchdog; /* or NULL */
     struct pv_pci_bus *pci;
     struct pv_virtio_mmio_bank *virtio;
     struct pv_firmware *firmware; /* or NULL: the kernel starts directly */
     struct pv_boot_layout boot;
+
+    unsigned pauses;
 
     /* What vCPU threads ask of the loop's thread. */
     struct pv_event *event;
@@ -100,6 +104,17 @@ static void cpu_off(void *opaque, unsigned vcpu)
     pv_vcpu_power_off(pv_engine_vcpu(machine->engine, vcpu));
 }
 
+static void cpu_standby(void *opaque, unsigned vcpu)
+{
+    pv_vcpu_standby(pv_engine_vcpu(((struct pv_machine *)opaque)->engine, vcpu));
+}
+
+/* Timers and interrupts go on: they are what ends it. */
+static void cpu_power_down(void *opaque, unsigned vcpu, uint64_t entry, uint64_t context)
+{
+    pv_vcpu_power_down(pv_engine_vcpu(((struct pv_machine *)opaque)->engine, vcpu), entry, context);
+}
+
 static int entry_ok(void *opaque, uint64_t address)
 {
     struct pv_machine *machine = opaque;
@@ -135,6 +150,8 @@ static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
         .cpu_on = cpu_on,
         .cpu_is_on = cpu_is_on,
         .cpu_off = cpu_off,
+        .cpu_standby = cpu_standby,
+        .cpu_power_down = cpu_power_down,
         .entry_ok = entry_ok,
         .system_off = system_off,
         .system_reset = system_reset,
@@ -191,6 +208,14 @@ static void set_line(void *opaque, unsigned vcpu, bool fiq, bool level)
                          level);
 }
 
+static void set_wake(void *opaque, unsigned vcpu, bool level)
+{
+    struct pv_machine *machine = opaque;
+
+    if (machine->engine)
+        pv_vcpu_set_wake(pv_engine_vcpu(machine->engine, vcpu), level);
+}
+
 static void set_ppi(void *opaque, unsigned vcpu, unsigned intid, bool level)
 {
     pv_gic_set_ppi(((struct pv_machine *)opaque)->gic, vcpu, intid, level);
@@ -231,6 +256,7 @@ static int load_fdt(struct pv_machine *machine, struct pv_error **err)
         .vcpus = machine->config.vcpus,
         .mpidr = machine->mpidr,
         .its = machine->its,
+        .watchdog = machine->watchdog,
         .ram_size = machine->config.ram_size,
         .bootargs = machine->append,
         .initrd_start = machine->boot.initrd,
@@ -294,6 +320,8 @@ static int do_reset(struct pv_machine *machine, struct pv_error **err)
     pv_pl011_reset(machine->uart);
     pv_pl031_reset(machine->rtc);
     pv_pl061_reset(machine->gpio);
+    if (machine->watchdog)
+        pv_watchdog_reset(machine->watchdog);
     for (unsigned i = 0; i < machine->config.vcpus; i++)
         pv_gtimer_reset_vcpu(machine->timer, i);
     if (machine->its)
@@ -359,11 +387,26 @@ static int create_buses(struct pv_machine *machine, struct pv_error **err)
                                       PV_VIRTIO_MMIO_SLOTS, irqs, err);
 }
 
+static void watchdog_bitten(void *opaque)
+{
+    struct pv_machine *machine = opaque;
+
+    pv_warn(PV_LOG_MACHINE, "the guest left its watchdog alone");
+    pv_machine_act(machine, machine->config.watchdog);
+}
+
 static int create_chips(struct pv_machine *machine, struct pv_error **err)
 {
     const struct pv_machine_config *config = &machine->config;
     const struct pv_gic_config gic = {
-        config->as, config->vcpus, machine->mpidr, config->msi == PV_MSI_ITS, set_line, machine};
+        .as = config->as,
+        .vcpus = config->vcpus,
+        .mpidr = machine->mpidr,
+        .lpis = config->msi == PV_MSI_ITS,
+        .set_line = set_line,
+        .set_wake = set_wake,
+        .opaque = machine,
+    };
     const struct pv_gtimer_config timer = {config->loop, config->vcpus, pv_clock_ns, set_ppi,
                                            machine};
     int ret = pv_gic_create(&machine->gic, &gic, err);
@@ -383,7 +426,17 @@ static int create_chips(struct pv_machine *machine, struct pv_error **err)
     if (ret >= 0)
         ret = pv_pl061_create(&machine->gpio, config->as, PV_MAP_GPIO,
                               pv_gic_spi(machine->gic, PV_INTID_GPIO), config->loop, err);
-    return ret;
+    if (ret < 0 || config->watchdog == PV_ACTION_UNSET)
+        return ret;
+    const struct pv_watchdog_config watchdog = {
+        .loop = config->loop,
+        .as = config->as,
+        .timer = machine->timer,
+        .irq = pv_gic_spi(machine->gic, PV_INTID_WDT),
+        .bitten = watchdog_bitten,
+        .opaque = machine,
+    };
+    return pv_watchdog_create(&machine->watchdog, &watchdog, err);
 }
 
 static int create_firmware(struct pv_machine *machine, struct pv_error **err)
@@ -505,6 +558,20 @@ void pv_machine_stop(struct pv_machine *machine)
     all_off(machine);
 }
 
+void pv_machine_pause(struct pv_machine *machine)
+{
+    pv_engine_pause(machine->engine);
+    if (machine->pauses++ == 0)
+        pv_gtimer_freeze(machine->timer);
+}
+
+void pv_machine_resume(struct pv_machine *machine)
+{
+    if (machine->pauses && --machine->pauses == 0)
+        pv_gtimer_thaw(machine->timer);
+    pv_engine_resume(machine->engine);
+}
+
 void pv_machine_destroy(struct pv_machine *machine)
 {
     if (!machine)
@@ -515,6 +582,7 @@ void pv_machine_destroy(struct pv_machine *machine)
     pv_firmware_destroy(machine->firmware);
     pv_virtio_mmio_bank_destroy(machine->virtio);
     pv_pci_bus_destroy(machine->pci);
+    pv_watchdog_destroy(machine->watchdog);
     pv_pl061_destroy(machine->gpio);
     pv_pl031_destroy(machine->rtc);
     pv_pl011_destroy(machine->uart);
@@ -546,6 +614,15 @@ struct pv_virtio_mmio_bank *pv_machine_virtio_mmio(struct pv_machine *machine)
 struct pv_engine *pv_machine_engine(struct pv_machine *machine)
 {
     return machine->engine;
+}
+
+void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action)
+{
+    pthread_mutex_lock(&machine->lock);
+    machine->want_off |= action == PV_ACTION_POWEROFF;
+    machine->want_reset |= action == PV_ACTION_RESET;
+    pthread_mutex_unlock(&machine->lock);
+    pv_event_signal(machine->event);
 }
 
 enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine)

@@ -38,12 +38,21 @@ enum pv_machine_msi {
     PV_MSI_V2M,
 };
 
+/* What becomes of a machine whose guest is lost. */
+enum pv_machine_action {
+    PV_ACTION_UNSET, /* nobody watches */
+    PV_ACTION_NONE,  /* a line in the log */
+    PV_ACTION_RESET,
+    PV_ACTION_POWEROFF,
+};
+
 struct pv_machine_config {
     struct pv_loop *loop;        /* outlives the machine */
     struct pv_address_space *as; /* empty; outlives the machine */
     const struct pv_engine_ops *engine;
     unsigned vcpus;
     enum pv_machine_msi msi;
+    enum pv_machine_action watchdog; /* unset: there is none */
     uint64_t ram_size;
     struct pv_chardev *uart; /* or NULL; outlives the machine */
     const char *kernel;      /* paths and strings are copied; NULL only with firmware */
@@ -69,6 +78,13 @@ int pv_machine_start(struct pv_machine *machine, struct pv_error **err);
 /* Stops the vCPUs; devices stay. Destroying does it too. On the loop's thread. */
 void pv_machine_stop(struct pv_machine *machine);
 
+/*
+ * Stops the vCPUs and their counter, until as many resumes: the guest sees no time pass. On the
+ * loop's thread.
+ */
+void pv_machine_pause(struct pv_machine *machine);
+void pv_machine_resume(struct pv_machine *machine);
+
 /* Also destroys the devices on its buses. NULL is fine. */
 void pv_machine_destroy(struct pv_machine *machine);
 
@@ -77,7 +93,10 @@ struct pv_pci_bus *pv_machine_pci(struct pv_machine *machine);
 struct pv_virtio_mmio_bank *pv_machine_virtio_mmio(struct pv_machine *machine);
 struct pv_engine *pv_machine_engine(struct pv_machine *machine);
 
-num pv_machine_msi pv_machine_msi(const struct pv_machine *machine);
+/* Does it, on the loop's thread. Any thread. */
+void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action);
+
+enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine);
 
 /* Presses the power button: what comes of it is the guest's. Any thread. */
 void pv_machine_power_button(struct pv_machine *machine);

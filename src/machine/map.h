@@ -24,6 +24,9 @@
 #define PV_MAP_FWCFG       UINT64_C(0x09020000)
 #define PV_MAP_FWCFG_SIZE  UINT64_C(0x00000018) /* what the device tree says */
 #define PV_MAP_GPIO        UINT64_C(0x09030000)
+#define PV_MAP_WDT_REFRESH UINT64_C(0x090e0000) /* ours: QEMU's board has no such watchdog */
+#define PV_MAP_WDT_CONTROL UINT64_C(0x090f0000)
+#define PV_MAP_WDT_SIZE    UINT64_C(0x00001000)
 #define PV_MAP_PL_SIZE     UINT64_C(0x00001000) /* a PrimeCell's registers */
 #define PV_MAP_VIRTIO      UINT64_C(0x0a000000)
 #define PV_MAP_PCI_MEM32   UINT64_C(0x10000000)
@@ -53,6 +56,7 @@
 #define PV_INTID_RTC        (PV_INTID_SPI + 2)
 #define PV_INTID_PCI        (PV_INTID_SPI + 3) /* four wires */
 #define PV_INTID_GPIO       (PV_INTID_SPI + 7)
+#define PV_INTID_WDT        (PV_INTID_SPI + 15)
 #define PV_INTID_VIRTIO     (PV_INTID_SPI + 16) /* 32 slots */
 #define PV_INTID_V2M        (PV_INTID_SPI + 80) /* message-signalled, to the end */
 #define PV_GIC_SPIS         256u

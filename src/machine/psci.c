@@ -17,6 +17,8 @@ enum {
     SYSTEM_OFF = 0x84000008u,
     SYSTEM_RESET = 0x84000009u,
     PSCI_FEATURES = 0x8400000au,
+    SYSTEM_SUSPEND = 0x8400000eu,
+    SYSTEM_RESET2 = 0x84000012u,
 };
 
 #define SMC64 0x40000000u
@@ -25,6 +27,7 @@ enum {
     SUCCESS = 0,
     NOT_SUPPORTED = -1,
     INVALID_PARAMETERS = -2,
+    DENIED = -3,
     ALREADY_ON = -4,
     INVALID_ADDRESS = -9,
 };
@@ -61,6 +64,40 @@ static int64_t affinity_info(const struct pv_psci_ops *ops, void *opaque, const 
     return ops->cpu_is_on(opaque, (unsigned)vcpu) ? 0 : 1;
 }
 
+/* Original format of power_state: bit 16 says power down, the rest of it is ours to define: none.
+ */
+#define STATE_POWER_DOWN (1u << 16)
+#define STATE_LEVEL      (3u << 24)
+
+static int64_t cpu_suspend(const struct pv_psci_ops *ops, void *opaque, unsigned vcpu,
+                           const uint64_t *arg)
+{
+    if (arg[0] & ~(uint64_t)(STATE_POWER_DOWN | STATE_LEVEL))
+        return INVALID_PARAMETERS;
+    if (!(arg[0] & STATE_POWER_DOWN)) {
+        ops->cpu_standby(opaque, vcpu);
+        return SUCCESS;
+    }
+    if (!ops->entry_ok(opaque, arg[1]))
+        return INVALID_ADDRESS;
+    ops->cpu_power_down(opaque, vcpu, arg[1], arg[2]);
+    return SUCCESS;
+}
+
+/* For the last vCPU that is on (5.20): memory stays, and it comes back as from CPU_SUSPEND. */
+static int64_t system_suspend(const struct pv_psci_ops *ops, void *opaque, unsigned vcpu,
+                              const uint64_t *arg)
+{
+    for (unsigned i = 0; i < ops->vcpu_count(opaque); i++) {
+        if (i != vcpu && ops->cpu_is_on(opaque, i))
+            return DENIED;
+    }
+    if (!ops->entry_ok(opaque, arg[0]))
+        return INVALID_ADDRESS;
+    ops->cpu_power_down(opaque, vcpu, arg[0], arg[1]);
+    return SUCCESS;
+}
+
 static bool has_function(uint32_t function)
 {
     switch (function) {
@@ -76,6 +113,10 @@ static bool has_function(uint32_t function)
     case MIGRATE_INFO_TYPE:
     case SYSTEM_OFF:
     case SYSTEM_RESET:
+    case SYSTEM_SUSPEND:
+    case SYSTEM_SUSPEND | SMC64:
+    case SYSTEM_RESET2:
+    case SYSTEM_RESET2 | SMC64:
     case PSCI_FEATURES: return true;
     default: return false;
     }
@@ -97,10 +138,7 @@ void pv_psci_call(const struct pv_psci_ops *ops, void *opaque, unsigned vcpu, ui
         break;
     case PSCI_VERSION: result = 0x10001; break;
     case CPU_SUSPEND:
-    case CPU_SUSPEND | SMC64:
-        /* A standby state may end at once; a guest that has nothing to do comes back by itself. */
-        result = SUCCESS;
-        break;
+    case CPU_SUSPEND | SMC64: result = cpu_suspend(ops, opaque, vcpu, arg); break;
     case CPU_OFF:
         ops->cpu_off(opaque, vcpu);
         return; /* CPU_OFF and the SYSTEM calls do not return on success */
@@ -111,6 +149,17 @@ void pv_psci_call(const struct pv_psci_ops *ops, void *opaque, unsigned vcpu, ui
     case MIGRATE_INFO_TYPE: result = 2; break; /* no Trusted OS that would have to migrate */
     case SYSTEM_OFF: ops->system_off(opaque, vcpu); return;
     case SYSTEM_RESET: ops->system_reset(opaque, vcpu); return;
+    case SYSTEM_RESET2:
+    case SYSTEM_RESET2 | SMC64:
+        /* SYSTEM_WARM_RESET is the architectural one; a vendor's (bit 31) is not there. */
+        if (arg[0]) {
+            result = INVALID_PARAMETERS;
+            break;
+        }
+        ops->system_reset(opaque, vcpu);
+        return;
+    case SYSTEM_SUSPEND:
+    case SYSTEM_SUSPEND | SMC64: result = system_suspend(ops, opaque, vcpu, arg); break;
     case PSCI_FEATURES: result = has_function((uint32_t)arg[0]) ? SUCCESS : NOT_SUPPORTED; break;
     default: break;
     }

@@ -14,6 +14,9 @@ struct pv_psci_ops {
     int (*cpu_is_on)(void *opaque, unsigned vcpu);
     void (*cpu_off)(void *opaque, unsigned vcpu);
     int (*entry_ok)(void *opaque, uint64_t address);
+    /* The two kinds of CPU_SUSPEND: until an interrupt, and then on, or at `entry`. */
+    void (*cpu_standby)(void *opaque, unsigned vcpu);
+    void (*cpu_power_down)(void *opaque, unsigned vcpu, uint64_t entry, uint64_t context);
     void (*system_off)(void *opaque, unsigned vcpu);
     void (*system_reset)(void *opaque, unsigned vcpu);
 };

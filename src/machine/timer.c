@@ -56,13 +56,17 @@ struct comparator {
 struct pv_gtimer {
     struct pv_gtimer_config config;
     pthread_mutex_t lock;
-    uint64_t base_ns;
+    uint64_t base_ns; /* the host's time at which the counter was, or would have been, 0 */
+    bool frozen;
+    uint64_t frozen_ns; /* the host's time since when */
     struct comparator comparators[PV_MAX_VCPUS][TIMERS];
 };
 
 static uint64_t counter(const struct pv_gtimer *timer)
 {
-    return (timer->config.now_ns() - timer->base_ns) / NS_PER_TICK;
+    uint64_t now = timer->frozen ? timer->frozen_ns : timer->config.now_ns();
+
+    return (now - timer->base_ns) / NS_PER_TICK;
 }
 
 /* The host time at which the counter reaches `cval`; UINT64_MAX when that is never. */
@@ -82,7 +86,8 @@ static void update(struct comparator *cmp)
     bool running = (cmp->ctl & (CTL_ENABLE | CTL_IMASK)) == CTL_ENABLE;
     bool level = running && counter(timer) >= cmp->cval;
 
-    pv_timer_set(cmp->host, running && !level ? deadline(timer, cmp->cval) : UINT64_MAX);
+    pv_timer_set(cmp->host,
+                 running && !level && !timer->frozen ? deadline(timer, cmp->cval) : UINT64_MAX);
     if (level != cmp->level) {
         cmp->level = level;
         timer->config.set_ppi(timer->config.opaque, cmp->vcpu, cmp->intid, level);
@@ -162,6 +167,37 @@ bool pv_gtimer_sysreg_write(struct pv_gtimer *timer, unsigned vcpu, uint32_t sys
     update(cmp);
     pthread_mutex_unlock(&timer->lock);
     return true;
+}
+
+uint64_t pv_gtimer_count(const struct pv_gtimer *timer)
+{
+    return counter(timer);
+}
+
+static void update_all(struct pv_gtimer *timer)
+{
+    for (unsigned vcpu = 0; vcpu < timer->config.vcpus; vcpu++) {
+        for (unsigned i = 0; i < TIMERS; i++)
+            update(&timer->comparators[vcpu][i]);
+    }
+}
+
+void pv_gtimer_freeze(struct pv_gtimer *timer)
+{
+    pthread_mutex_lock(&timer->lock);
+    timer->frozen_ns = timer->config.now_ns();
+    timer->frozen = true;
+    update_all(timer);
+    pthread_mutex_unlock(&timer->lock);
+}
+
+void pv_gtimer_thaw(struct pv_gtimer *timer)
+{
+    pthread_mutex_lock(&timer->lock);
+    timer->base_ns += timer->config.now_ns() - timer->frozen_ns;
+    timer->frozen = false;
+    update_all(timer);
+    pthread_mutex_unlock(&timer->lock);
 }
 
 void pv_gtimer_reset_vcpu(struct pv_gtimer *timer, unsigned vcpu)

@@ -29,6 +29,16 @@ void pv_gtimer_destroy(struct pv_gtimer *timer);
 /* Timers off. The counter goes on. */
 void pv_gtimer_reset_vcpu(struct pv_gtimer *timer, unsigned vcpu);
 
+/*
+ * Stops the counter, and lets it go on from where it stood: a guest that is paused sees no time
+ * pass. While no vCPU executes.
+ */
+void pv_gtimer_freeze(struct pv_gtimer *timer);
+void pv_gtimer_thaw(struct pv_gtimer *timer);
+
+/* CNTVCT. */
+uint64_t pv_gtimer_count(const struct pv_gtimer *timer);
+
 /* CNT* registers by encoding; false when it is not one. */
 bool pv_gtimer_sysreg_read(struct pv_gtimer *timer, unsigned vcpu, uint32_t sysreg,
                            uint64_t *value);

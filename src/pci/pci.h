@@ -91,7 +91,8 @@ void pv_pci_set_writable(struct pv_pci_function *function, unsigned offset, unsi
 bool pv_pci_msix_notify(struct pv_pci_function *function, unsigned vector);
 bool pv_pci_msix_enabled(const struct pv_pci_function *function);
 
-/* Command.BusMaster: whether the function may access memory. Its owner sees to that; MSI-X waits. */
+/* Command.BusMaster: whether the function may access memory. Its owner sees to that; MSI-X waits.
+ */
 bool pv_pci_is_master(const struct pv_pci_function *function);
 
 /* Drives INTA#; follows Command.InterruptDisable and the status bit. */

@@ -81,6 +81,8 @@ struct pv_config {
     const char *append; /* kernel command line, or NULL */
 
     enum pv_machine_msi msi;
+    enum pv_machine_action watchdog; /* unset: no watchdog */
+    enum pv_machine_action on_panic; /* unset: no pvpanic device */
     enum pv_config_transport transport;
     bool packed_rings; /* offered beside split ones */
     struct pv_config_disk disks[PV_CONFIG_MAX_DISKS];

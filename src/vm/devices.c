@@ -2,6 +2,7 @@
 #include "vm/devices.h"
 
 #include "base/error.h"
+#include "base/parse.h"
 #include "base/util.h"
 #include "block/block.h"
 #include "device/balloon.h"
@@ -104,10 +105,16 @@ static int add_console(struct pv_vm_devices *devices, const struct pv_vm_sockets
 /* ---- The rest ---- */
 
 static int add_balloon(struct pv_vm_devices *devices, const struct pv_vm_sockets *sockets,
-                       uint64_t target, struct pv_error **err)
+                       const struct pv_config *config, struct pv_error **err)
 {
     struct pv_virtio_device *device;
-    int ret = pv_balloon_create(&device, sockets->loop, sockets->as, target, NULL, err);
+    char wanted[16], there[16];
+    if (config->balloon_target >= config->memory)
+        return pv_error_set(err, EINVAL, "balloon: %s of a guest that has %s",
+                            pv_format_size(config->balloon_target, wanted),
+                            pv_format_size(config->memory, there));
+    int ret =
+        pv_balloon_create(&device, sockets->loop, sockets->as, config->balloon_target, NULL, err);
     if (ret >= 0)
         ret = plug(sockets, device, err);
     if (ret >= 0)
@@ -139,7 +146,7 @@ static int add_all(struct pv_vm_devices *devices, const struct pv_vm_sockets *so
     if (ret >= 0)
         ret = add_console(devices, sockets, config, err);
     if (ret >= 0 && config->balloon)
-        ret = add_balloon(devices, sockets, config->balloon_target, err);
+        ret = add_balloon(devices, sockets, config, err);
     if (ret >= 0 && config->vsock_cid)
         ret = add_vsock(sockets, config, err);
     for (size_t i = 0; i < config->input_count && ret >= 0; i++)

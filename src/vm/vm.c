@@ -13,6 +13,7 @@
 #include "device/balloon.h"
 #include "device/blk.h"
 #include "device/net.h"
+#include "device/pvpanic.h"
 #include "device/rng.h"
 #include "engine/engine.h"
 #include "host/chardev.h"
@@ -41,6 +42,7 @@ struct pv_vm {
     struct pv_machine *machine;
     struct pv_vm_devices *devices;
     enum pv_config_transport transport;
+    enum pv_machine_action on_panic;
     bool packed_rings;
     bool ended;
     atomic_bool killed;
@@ -169,6 +171,18 @@ static void port_ready(void *opaque, const char *name, const char *path)
         vm->events.port_ready(vm->events.opaque, name, path);
 }
 
+static void guest_panicked(void *opaque, enum pv_panic_event event)
+{
+    struct pv_vm *vm = opaque;
+
+    if (event == PV_PANIC_CRASHLOADED) {
+        pv_warn(PV_LOG_VM, "the guest panicked; its crash kernel takes over");
+        return;
+    }
+    pv_warn(PV_LOG_VM, "the guest panicked");
+    pv_machine_act(vm->machine, vm->on_panic);
+}
+
 static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
     const unsigned queues = PV_MIN(config->cpus, MAX_QUEUES);
@@ -191,7 +205,11 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
     ret = pv_rng_create(&rng, vm->loop, vm->as, err);
     if (ret >= 0)
         ret = plug(vm, rng, err);
-    return ret < 0 ? ret : pv_vm_devices_create(&vm->devices, &sockets, config, queues, err);
+    if (ret >= 0)
+        ret = pv_vm_devices_create(&vm->devices, &sockets, config, queues, err);
+    if (ret < 0 || vm->on_panic == PV_ACTION_UNSET)
+        return ret;
+    return pv_pvpanic_create(pv_machine_pci(vm->machine), guest_panicked, vm, err);
 }
 
 /* ---- Life ---- */
@@ -210,6 +228,7 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
     struct pv_machine_config machine = {
         .vcpus = config->cpus,
         .msi = config->msi,
+        .watchdog = config->watchdog,
         .ram_size = config->memory,
         .kernel = config->kernel,
         .initrd = config->initrd,
@@ -252,6 +271,7 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     if (events)
         vm->events = *events;
     vm->transport = config->transport;
+    vm->on_panic = config->on_panic;
     vm->packed_rings = config->packed_rings;
     int ret = create_parts(vm, config, err);
     if (ret < 0) {

@@ -63,7 +63,10 @@ static void device_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
 
 static const struct pv_mmio_ops device_ops = {device_read, device_write};
 
-/* X0 = 1: power off the caller; 2: power on vCPU X1 at X2 with X3. Others count. */
+/*
+ * X0 = 1: power off the caller; 2: power on vCPU X1 at X2 with X3; 3: the caller stands by; 4: it
+ * powers down, to come back at X1 with X2. Others count.
+ */
 static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
 {
     struct machine *m = opaque;
@@ -74,6 +77,10 @@ static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
         pv_vcpu_power_off(pv_engine_vcpu(m->engine, vcpu));
     else if (x[0] == 2)
         x[0] = (uint64_t)pv_vcpu_power_on(pv_engine_vcpu(m->engine, (unsigned)x[1]), x[2], x[3]);
+    else if (x[0] == 3)
+        pv_vcpu_standby(pv_engine_vcpu(m->engine, vcpu));
+    else if (x[0] == 4)
+        pv_vcpu_power_down(pv_engine_vcpu(m->engine, vcpu), x[1], x[2]);
     else
         x[0] = 0x1234;
 }
@@ -358,6 +365,73 @@ static void test_wfi(void **unused)
     close_machine(&m);
 }
 
+/* Standby ends with a line, and the program goes on; pausing disturbs nothing. */
+static void test_standby(void **unused)
+{
+    static const struct pv_fake_step steps[] = {
+        {.op = PV_FAKE_SET, .reg = 0, .value = 3},
+        {.op = PV_FAKE_SMC},
+        {.op = PV_FAKE_WRITE, .reg = 31, .size = 4, .value = MMIO_BASE},
+        OFF};
+    struct machine m;
+    open_machine(&m, 1);
+    LOAD(&m, 0, steps);
+    assert_int_equal(pv_vcpu_power_on(cpu(&m, 0), CODE(0), 0), 0);
+    WAIT_FOR(m.calls[0] == 1);
+    pv_engine_pause(m.engine);
+    pv_engine_resume(m.engine);
+    usleep(20000);
+    assert_true(pv_vcpu_is_on(cpu(&m, 0)));
+    assert_int_equal(m.device_writes, 0);
+    pv_vcpu_set_line(cpu(&m, 0), PV_LINE_IRQ, true);
+    WAIT_FOR(!pv_vcpu_is_on(cpu(&m, 0)));
+    assert_int_equal(m.device_writes, 1);
+    close_machine(&m);
+}
+
+/* Power down ends with a wake-up signal, too, and in another place. */
+static void test_power_down(void **unused)
+{
+    static const struct pv_fake_step steps[] = {
+        {.op = PV_FAKE_SET, .reg = 0, .value = 4},
+        {.op = PV_FAKE_SET, .reg = 1, .value = CODE(1)},
+        {.op = PV_FAKE_SET, .reg = 2, .value = 0x77},
+        {.op = PV_FAKE_SMC},
+        {.op = PV_FAKE_WRITE, .reg = 31, .size = 4, .value = MMIO_BASE},
+        OFF};
+    static const struct pv_fake_step resumed[] = {
+        {.op = PV_FAKE_WRITE, .reg = 0, .size = 8, .value = DATA}, OFF};
+    struct machine m;
+    uint64_t context = 0;
+    open_machine(&m, 2);
+    /* The fake engine starts its vCPUs' programs wherever it is told to start. */
+    const bool fake = !strcmp(pv_engine_name(m.ops), "fake");
+    LOAD(&m, 0, steps);
+    LOAD(&m, 1, resumed);
+    assert_int_equal(pv_vcpu_power_on(cpu(&m, 0), CODE(0), 0), 0);
+    WAIT_FOR(m.calls[0] == 1);
+    usleep(20000);
+    assert_true(pv_vcpu_is_on(cpu(&m, 0)));
+    if (fake)
+        LOAD(&m, 0, resumed);
+    pv_vcpu_set_wake(cpu(&m, 0), true);
+    WAIT_FOR(!pv_vcpu_is_on(cpu(&m, 0)));
+    pv_as_read(m.as, DATA, &context, 8);
+    assert_int_equal(context, 0x77);
+    assert_int_equal(m.device_writes, 0);
+    /* One that is powered off while it sleeps stays off. */
+    pv_vcpu_set_wake(cpu(&m, 0), false);
+    if (fake)
+        LOAD(&m, 0, steps);
+    assert_int_equal(pv_vcpu_power_on(cpu(&m, 0), CODE(0), 0), 0);
+    WAIT_FOR(m.calls[0] == 3);
+    pv_vcpu_power_off(cpu(&m, 0));
+    pv_vcpu_set_wake(cpu(&m, 0), true);
+    usleep(20000);
+    assert_false(pv_vcpu_is_on(cpu(&m, 0)));
+    close_machine(&m);
+}
+
 static void test_pause_nests(void **unused)
 {
     static const struct pv_fake_step steps[] = {
@@ -487,6 +561,8 @@ static int run_suite(const struct pv_engine_ops *ops)
         cmocka_unit_test(test_calls),
         cmocka_unit_test(test_client_sysregs),
         cmocka_unit_test(test_wfi),
+        cmocka_unit_test(test_standby),
+        cmocka_unit_test(test_power_down),
         cmocka_unit_test(test_pause_nests),
         cmocka_unit_test(test_state_round_trip),
         cmocka_unit_test(test_map_changes),

@@ -60,7 +60,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--image", default="stress-13")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if unknown := [name for name in options.names if name not in CHECKS]:
         parser.error(f"no check '{unknown[0]}'; there are {', '.join(CHECKS)}")
     ensure_image(options.image)

@@ -108,7 +108,7 @@ static inline void fuzz_put_desc(struct fuzz_device *f, uint64_t at, unsigned av
         uint16_t low, high;
     } desc = {FUZZ_DATA + where % (FUZZ_RAM - FUZZ_DATA), (uint32_t)len % 0x1200, 0, 0};
     if (flags & 0x80)
-        desc.address = where << (flags & 0x60);
+        desc.address = where << (flags & 0x60) / 2;
     if (flags & 4) {
         desc.address = FUZZ_INDIRECT + where % 64 * 16;
         desc.len = (uint32_t)(len % 16 * 16);

@@ -306,7 +306,7 @@ def main():
     parser.add_argument("--cases", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--golden", metavar="FILE")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     classes = STRAIGHT if options.length > 1 else CLASSES
     for name in options.classes:
         if name not in classes:

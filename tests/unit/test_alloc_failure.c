@@ -8,8 +8,8 @@
  * does not come this way.
  */
 #include "base/error.h"
-#include "base/log.h"
 #include "base/util.h"
+#include "engine/engine.h"
 #include "vm/vm.h"
 
 #include <dirent.h>
@@ -268,6 +268,26 @@ static void over_pci(void **state)
     fail_each(&config);
 }
 
+static void with_every_device(void **state)
+{
+    const struct files *files = *state;
+    struct pv_config config;
+    pv_config_init(&config);
+    config.engine = "interp";
+    config.memory = 64 << 20;
+    config.kernel = files->kernel;
+    config.disks[config.disk_count++] =
+        (struct pv_config_disk){.path = files->disk, .bus = PV_DISK_SCSI};
+    config.console = PV_CONSOLE_PTY;
+    config.ports[config.port_count++] =
+        (struct pv_config_port){.name = "port", .path = files->socket};
+    config.balloon = true;
+    config.vsock_cid = 3;
+    config.vsock_directory = files->folder;
+    config.inputs[config.input_count++] = PV_INPUT_TABLET;
+    fail_each(&config);
+}
+
 static void over_mmio(void **state)
 {
     const struct files *files = *state;
@@ -284,11 +304,30 @@ static void over_mmio(void **state)
     fail_each(&config);
 }
 
+/* Every engine that this host has, without more around it than must be. */
+static void with_each_engine(void **state)
+{
+    const struct files *files = *state;
+    struct pv_config config;
+    pv_config_init(&config);
+    config.cpus = 2;
+    config.memory = 64 << 20;
+    config.kernel = files->kernel;
+    config.console = PV_CONSOLE_NULL;
+    for (const struct pv_engine_ops *const *ops = pv_engine_list(); *ops; ops++) {
+        config.engine = pv_engine_name(*ops);
+        if (!pv_engine_is_test_only(*ops) && pv_engine_probe(*ops, NULL) == 0)
+            fail_each(&config);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(over_pci),
+        cmocka_unit_test(with_every_device),
         cmocka_unit_test(over_mmio),
+        cmocka_unit_test(with_each_engine),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }

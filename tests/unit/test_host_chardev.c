@@ -7,10 +7,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pty.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -23,6 +25,7 @@ struct guest {
     struct pv_chardev *chardev;
     char got[256];
     size_t count, room;
+    unsigned columns, rows;
 };
 
 static size_t receive(void *opaque, const void *data, size_t len)
@@ -212,6 +215,39 @@ static void nothing_is_a_chardev_too(void **state)
     pv_chardev_destroy(NULL);
 }
 
+static void resized(void *opaque, unsigned columns, unsigned rows)
+{
+    struct guest *guest = opaque;
+    guest->columns = columns;
+    guest->rows = rows;
+}
+
+/* When the guest comes, and whenever it changes. */
+static void a_terminal_tells_its_size(void **state)
+{
+    struct guest *guest = *state;
+    struct winsize size = {.ws_col = 132, .ws_row = 50};
+    const struct pv_chardev_client client = {receive, resized, guest};
+    int master, slave, saved = dup(STDIN_FILENO);
+    assert_int_equal(openpty(&master, &slave, NULL, NULL, &size), 0);
+    assert_int_equal(dup2(slave, STDIN_FILENO), STDIN_FILENO);
+    assert_int_equal(pv_chardev_stdio_create(&guest->chardev, guest->loop, NULL, NULL, NULL), 0);
+    pv_chardev_set_client(guest->chardev, &client);
+    assert_int_equal(guest->columns, 132);
+    assert_int_equal(guest->rows, 50);
+    size.ws_col = 80;
+    assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
+    assert_int_equal(raise(SIGWINCH), 0);
+    run_for(guest->loop, 20);
+    assert_int_equal(guest->columns, 80);
+    pv_chardev_destroy(guest->chardev);
+    guest->chardev = NULL;
+    assert_int_equal(dup2(saved, STDIN_FILENO), STDIN_FILENO);
+    close(saved);
+    close(master);
+    close(slave);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -223,6 +259,7 @@ int main(void)
         TEST(a_stale_socket_is_replaced_and_a_live_one_is_not),
         TEST(the_oldest_output_goes_when_nobody_reads),
         TEST(nothing_is_a_chardev_too),
+        TEST(a_terminal_tells_its_size),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,13 +45,18 @@
 
 struct board {
     struct pv_gic *gic;
-    bool irq[CPUS], fiq[CPUS];
+    bool irq[CPUS], fiq[CPUS], wake[CPUS];
 };
 
 static void set_line(void *opaque, unsigned vcpu, bool fiq, bool level)
 {
     struct board *b = opaque;
     (fiq ? b->fiq : b->irq)[vcpu] = level;
+}
+
+static void set_wake(void *opaque, unsigned vcpu, bool level)
+{
+    ((struct board *)opaque)->wake[vcpu] = level;
 }
 
 static uint64_t get(struct board *b, unsigned vcpu, uint32_t reg)
@@ -81,7 +86,7 @@ static void gic_up(struct board *b)
 {
     static const uint64_t mpidr[CPUS] = {0x000, 0x001, 0x100};
     const struct pv_gic_config config = {
-        .vcpus = CPUS, .mpidr = mpidr, .set_line = set_line, .opaque = b};
+        .vcpus = CPUS, .mpidr = mpidr, .set_line = set_line, .set_wake = set_wake, .opaque = b};
 
     memset(b, 0, sizeof(*b));
     assert_int_equal(pv_gic_create(&b->gic, &config, NULL), 0);
@@ -300,6 +305,48 @@ static void test_gic_groups(void **state)
     pv_gic_destroy(b.gic);
 }
 
+/* A redistributor that sleeps forwards nothing, and asks for its vCPU to be woken. */
+static void test_gic_wake(void **state)
+{
+    struct board b;
+    (void)state;
+    gic_up(&b);
+    put(&b, 0, IGRPEN1, 0); /* as Linux leaves the interface of a vCPU that goes down */
+    redist(&b, 0, 0x14, 2);
+    assert_false(b.wake[0]);
+    pv_gic_set_spi(b.gic, 40, true);
+    assert_true(b.wake[0]);
+    assert_false(b.irq[0] || b.wake[1]);
+    pv_gic_set_spi(b.gic, 40, false);
+    assert_false(b.wake[0]);
+    dist(&b, 0x184, 1u << 9); /* one that is not enabled wakes nobody */
+    pv_gic_set_spi(b.gic, 41, true);
+    assert_false(b.wake[0]);
+    pv_gic_set_spi(b.gic, 40, true);
+    redist(&b, 0, 0x14, 0);
+    put(&b, 0, IGRPEN1, 1);
+    assert_false(b.wake[0]);
+    assert_true(b.irq[0]);
+    pv_gic_destroy(b.gic);
+}
+
+/* GICD_SETSPI and CLRSPI, and GICD_TYPER that tells of them. */
+static void test_gic_message(void **state)
+{
+    struct board b;
+    (void)state;
+    gic_up(&b);
+    assert_true(pv_gic_dist_read(b.gic, 4, 4) & 1u << 16);
+    dist(&b, 0x40, 50);
+    assert_int_equal(get(&b, 0, HPPIR1), 50);
+    dist(&b, 0x48, 50);
+    assert_int_equal(get(&b, 0, HPPIR1), PV_GIC_SPURIOUS);
+    dist(&b, 0x40, 5);
+    dist(&b, 0x40, PV_INTID_END);
+    assert_int_equal(get(&b, 0, HPPIR1), PV_GIC_SPURIOUS);
+    pv_gic_destroy(b.gic);
+}
+
 /* ---- Timer ---- */
 
 static uint64_t fake_now;
@@ -354,6 +401,22 @@ static void test_timer(void **state)
     assert_true(ppi[1][27]);
     pv_gtimer_sysreg_write(timer, 1, CVAL, UINT64_MAX); /* never */
     assert_false(ppi[1][27]);
+
+    /* While frozen no time passes, and then it goes on from where it stood. */
+    uint64_t before;
+    pv_gtimer_sysreg_read(timer, 0, CNTVCT, &before);
+    pv_gtimer_freeze(timer);
+    pv_gtimer_sysreg_write(timer, 1, TVAL, 10);
+    fake_now += 16 * 1000;
+    pv_gtimer_sysreg_read(timer, 0, CNTVCT, &value);
+    assert_int_equal(value, before);
+    pv_gtimer_thaw(timer);
+    assert_false(ppi[1][27]);
+    fake_now += 16 * 10;
+    pv_gtimer_sysreg_read(timer, 0, CNTVCT, &value);
+    assert_int_equal(value, before + 10);
+    pv_gtimer_sysreg_write(timer, 1, CTL, 1);
+    assert_true(ppi[1][27]);
     pv_gtimer_destroy(timer);
     pv_loop_destroy(loop);
 }
@@ -364,6 +427,7 @@ struct psci_board {
     bool on[2];
     uint64_t entry, context;
     bool off, reset;
+    bool standby, down;
 };
 
 static unsigned psci_count(void *opaque)
@@ -399,6 +463,19 @@ static int psci_entry_ok(void *opaque, uint64_t address)
     (void)opaque;
     return address >= PV_MAP_RAM;
 }
+static void psci_standby(void *opaque, unsigned vcpu)
+{
+    (void)vcpu;
+    ((struct psci_board *)opaque)->standby = true;
+}
+static void psci_power_down(void *opaque, unsigned vcpu, uint64_t entry, uint64_t context)
+{
+    struct psci_board *b = opaque;
+    (void)vcpu;
+    b->down = true;
+    b->entry = entry;
+    b->context = context;
+}
 static void psci_system_off(void *opaque, unsigned vcpu)
 {
     (void)vcpu;
@@ -413,9 +490,18 @@ static void psci_system_reset(void *opaque, unsigned vcpu)
 static int64_t psci(struct psci_board *b, unsigned vcpu, uint64_t function, uint64_t a, uint64_t c,
                     uint64_t d)
 {
-    static const struct pv_psci_ops ops = {psci_count,      psci_mpidr,       psci_on,
-                                           psci_is_on,      psci_off,         psci_entry_ok,
-                                           psci_system_off, psci_system_reset};
+    static const struct pv_psci_ops ops = {
+        .vcpu_count = psci_count,
+        .mpidr = psci_mpidr,
+        .cpu_on = psci_on,
+        .cpu_is_on = psci_is_on,
+        .cpu_off = psci_off,
+        .entry_ok = psci_entry_ok,
+        .cpu_standby = psci_standby,
+        .cpu_power_down = psci_power_down,
+        .system_off = psci_system_off,
+        .system_reset = psci_system_reset,
+    };
     uint64_t x[18] = {function, a, c, d};
     pv_psci_call(&ops, b, vcpu, x);
     return (int64_t)x[0];
@@ -428,7 +514,8 @@ static void test_psci(void **state)
     assert_int_equal(psci(&b, 0, 0x84000000, 0, 0, 0), 0x10001);
     assert_int_equal(psci(&b, 0, 0x84000006, 0, 0, 0), 2);
     assert_int_equal(psci(&b, 0, 0x8400000a, 0xc4000003, 0, 0), 0);
-    assert_int_equal(psci(&b, 0, 0x8400000a, 0xc400000e, 0, 0), -1);
+    assert_int_equal(psci(&b, 0, 0x8400000a, 0xc400000e, 0, 0), 0);
+    assert_int_equal(psci(&b, 0, 0x8400000a, 0x84000013, 0, 0), -1); /* MEM_PROTECT */
     assert_int_equal(psci(&b, 0, 0xc4000004, 0x100, 0, 0), 1);
     assert_int_equal(psci(&b, 0, 0xc4000003, 0x200, PV_MAP_RAM, 7), -2);
     assert_int_equal(psci(&b, 0, 0xc4000003, 0x100, 0x1000, 7), -9);
@@ -441,6 +528,28 @@ static void test_psci(void **state)
     /* 32-bit calls ignore high halves. */
     assert_int_equal(psci(&b, 0, 0x84000004, UINT64_C(0xff00000100), 0, 0), 1);
     assert_int_equal(psci(&b, 0, 0x84001234, 0, 0, 0), -1);
+    /* CPU_SUSPEND: standby, power down, and states that there are not. */
+    assert_int_equal(psci(&b, 0, 0xc4000001, 0, 0, 0), 0);
+    assert_true(b.standby && !b.down);
+    assert_int_equal(psci(&b, 0, 0xc4000001, 0x10000, 0x1000, 0), -9);
+    assert_int_equal(psci(&b, 0, 0xc4000001, 1, 0, 0), -2);
+    assert_false(b.down);
+    assert_int_equal(psci(&b, 0, 0xc4000001, 0x10000, PV_MAP_RAM + 4, 8), 0);
+    assert_true(b.down && b.entry == PV_MAP_RAM + 4 && b.context == 8);
+    /* SYSTEM_SUSPEND is for the last vCPU. */
+    b.down = false;
+    b.on[1] = true;
+    assert_int_equal(psci(&b, 0, 0xc400000e, PV_MAP_RAM, 9, 0), -3);
+    b.on[1] = false;
+    assert_int_equal(psci(&b, 0, 0xc400000e, 0x1000, 9, 0), -9);
+    assert_false(b.down);
+    assert_int_equal(psci(&b, 0, 0xc400000e, PV_MAP_RAM, 9, 0), 0);
+    assert_true(b.down && b.context == 9);
+    assert_int_equal(psci(&b, 0, 0xc4000012, 0x80000000, 0, 0), -2); /* a vendor's reset */
+    assert_false(b.reset);
+    psci(&b, 0, 0xc4000012, 0, 0, 0);
+    assert_true(b.reset);
+    b.reset = false;
     psci(&b, 0, 0x84000008, 0, 0, 0);
     psci(&b, 0, 0x84000009, 0, 0, 0);
     assert_true(b.off && b.reset);
@@ -690,6 +799,7 @@ int main(void)
         cmocka_unit_test(test_gic_identity), cmocka_unit_test(test_gic_level),
         cmocka_unit_test(test_gic_edge),     cmocka_unit_test(test_gic_priority),
         cmocka_unit_test(test_gic_eoi_mode), cmocka_unit_test(test_gic_sgi),
+        cmocka_unit_test(test_gic_wake),     cmocka_unit_test(test_gic_message),
         cmocka_unit_test(test_gic_routing),  cmocka_unit_test(test_gic_groups),
         cmocka_unit_test(test_timer),        cmocka_unit_test(test_psci),
         cmocka_unit_test(test_primecells),   cmocka_unit_test(test_loader_formats),

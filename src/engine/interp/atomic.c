@@ -96,11 +96,15 @@ void interp_STLLR(struct cpu *c, const struct a64_insn *i)
 
 /* ---- Exclusives ---- */
 
-static _Atomic uint32_t *generation_of(struct cpu *c, const void *host)
+static unsigned generation_index(const void *host)
 {
     const uint64_t granule = (uintptr_t)host / EXCLUSIVE_GRANULE;
-    return &c->interp->generation[granule * UINT64_C(0x9e3779b97f4a7c15) >>
-                                  (64 - INTERP_GENERATION_BITS)];
+    return (unsigned)(granule * UINT64_C(0x9e3779b97f4a7c15) >> (64 - INTERP_GENERATION_BITS));
+}
+
+static _Atomic uint32_t *generation_of(struct cpu *c, const void *host)
+{
+    return &c->interp->generation[generation_index(host)];
 }
 
 /* The granule's generation, to be read before the location is. */
@@ -109,6 +113,8 @@ static uint32_t watch(struct cpu *c, uint64_t va, unsigned size)
     const void *host = mem_exclusive(c, va, size);
     if (!host) /* a device: a store-exclusive to it is refused anyway */
         return 0;
+    /* Before the location is read, so an atomic that finds nobody watching came before that. */
+    atomic_store(&c->interp->watched[generation_index(host)], 1);
     const uint32_t generation = atomic_load_explicit(generation_of(c, host), memory_order_acquire);
     if (generation & 1)
         sched_yield(); /* its owner may wait for a host CPU, and until then no one can store */
@@ -125,7 +131,8 @@ static void mark(struct cpu *c, uint64_t va, unsigned size, uint32_t generation,
 /* An atomic instruction has stored. */
 static void changed(struct cpu *c, const void *host)
 {
-    atomic_fetch_add(generation_of(c, host), 2);
+    if (atomic_load(&c->interp->watched[generation_index(host)]))
+        atomic_fetch_add(generation_of(c, host), 2);
 }
 
 static void load_exclusive(struct cpu *c, const struct a64_insn *i)

@@ -21,6 +21,8 @@ struct interp {
     void (*code_changed)(struct jit *jit, uint64_t pa, bool everywhere);
     /* Of exclusive granules: even, or odd while a store-exclusive is at work (atomic.c). */
     _Atomic uint32_t generation[1u << INTERP_GENERATION_BITS];
+    /* A load-exclusive has looked at this generation: until then atomics need not raise it. */
+    _Atomic uint8_t watched[1u << INTERP_GENERATION_BITS];
     struct cpu *_Atomic cpus[PV_MAX_VCPUS]; /* NULL until made; freed with the engine */
     uint8_t sysreg_index[1u << 15];         /* encoding to row of the table, 0 for none */
 };

@@ -48,12 +48,14 @@ static int jit_probe(struct pv_error **err)
     return 0;
 }
 
-static bool has_crypto(void)
+static void probe_crypto(struct jit *jit)
 {
-    enum { PCLMULQDQ = 1u << 1, AES = 1u << 25 };
+    enum { PCLMULQDQ = 1u << 1, AES = 1u << 25, SHA = 1u << 29 };
     uint32_t regs[4] = {0};
-    return __get_cpuid(1, &regs[0], &regs[1], &regs[2], &regs[3]) &&
-           (regs[2] & (PCLMULQDQ | AES)) == (PCLMULQDQ | AES);
+    if (__get_cpuid(1, &regs[0], &regs[1], &regs[2], &regs[3]))
+        jit->host_aes = (regs[2] & (PCLMULQDQ | AES)) == (PCLMULQDQ | AES);
+    if (__get_cpuid_count(7, 0, &regs[0], &regs[1], &regs[2], &regs[3]))
+        jit->host_sha = regs[1] & SHA;
 }
 
 static void free_jit(struct jit *jit)
@@ -74,7 +76,7 @@ static int jit_create(struct pv_engine *engine, struct pv_error **err)
         free_jit(jit);
         return ret;
     }
-    jit->host_crypto = has_crypto();
+    probe_crypto(jit);
     jit_stubs_emit(jit);
     jit->stubs_end = jit->used;
     jit->interp = engine->impl;

@@ -69,7 +69,7 @@ struct jit_target {
     const void *code;
     uint64_t unused;
 };
-#define JIT_TARGETS 4096u
+#define JIT_TARGETS 16384u
 
 static inline unsigned jit_target_index(uint64_t va)
 {
@@ -97,7 +97,7 @@ struct jit_stubs {
 #define JIT_RECORDS    (1u << 20)
 #define JIT_LINKS      (1u << 20)
 #define JIT_BLOCKS     (1u << 19)
-#define JIT_HASH       (1u << 19)
+#define JIT_HASH       (1u << 17)
 #define JIT_PAGE_HASH  (1u << 14)
 
 struct jit_stats {
@@ -110,7 +110,7 @@ struct jit {
     struct interp *interp;
     struct pv_code_memory memory;
     struct jit_stubs stubs;
-    bool host_crypto;         /* AES-NI, PCLMULQDQ */
+    bool host_aes, host_sha;  /* beyond what is needed: AES-NI with PCLMULQDQ, SHA */
     const uint8_t *constants; /* a64/constants.c; where code sees them */
 
     pthread_mutex_t lock; /* everything below, but for reading the hash chains */

@@ -19,8 +19,10 @@ enum nzcv_use {
     USE_KEEPS = 4, /* its code reads flags from the host's and leaves them there */
 };
 
-static unsigned use_of(const struct a64_insn *insn)
+/* FP instructions that trap have NZCV looked at: it is saved by the exception. */
+static unsigned use_of(const struct jit_translator *t, const struct a64_insn *insn)
 {
+    const bool fp_traps = t->mode & JIT_FP_TRAP;
     switch (insn->op) {
     case A64_ADDS_IMM:
     case A64_SUBS_IMM:
@@ -45,6 +47,12 @@ static unsigned use_of(const struct a64_insn *insn)
     case A64_CSNEG: /* with AL and NV the interpreter's handler is called */
         return (insn->word >> 12 & 15) < 14 ? USE_READ | USE_KEEPS : USE_READ;
     case A64_B_COND: return USE_READ | USE_KEEPS;
+    case A64_FCMP:
+    case A64_FCMPE: return fp_traps ? USE_READ : USE_WRITE;
+    case A64_FCSEL: /* likewise, and of halves */
+        return !fp_traps && (insn->word >> 12 & 15) < 14 && (insn->word >> 22 & 3) != 3
+                   ? USE_READ | USE_KEEPS
+                   : USE_READ;
     case A64_MOVZ:
     case A64_MOVN: return USE_KEEPS;
     default: return a64_op_class(insn->op) == A64_CLASS_int ? USE_NONE : USE_READ;
@@ -55,7 +63,7 @@ void jit_nzcv_liveness(struct jit_translator *t)
 {
     bool live = true;
     for (unsigned i = t->count; i-- > 0;) {
-        unsigned use = use_of(&t->insns[i]);
+        unsigned use = use_of(t, &t->insns[i]);
         t->nzcv_live[i] = live;
         if (use & USE_WRITE)
             live = false;
@@ -73,7 +81,7 @@ static bool must_keep(const struct jit_translator *t)
     for (unsigned i = t->index + 1; i < t->count; i++) {
         if (!t->nzcv_live[i - 1])
             return false;
-        unsigned use = use_of(&t->insns[i]);
+        unsigned use = use_of(t, &t->insns[i]);
         if (use & USE_WRITE)
             return false; /* reads them first thing, if at all */
         if (!(use & USE_KEEPS) || t->insns[i].op == A64_B_COND)

@@ -74,7 +74,7 @@ class Package:
 class Archive:
     """The arm64 half of a Debian suite."""
 
-    def __init__(self, release, cache, mirror=None, offline=False):
+    def __init__(self, release, cache, mirror=None, offline=False, say=lambda text: None):
         if release not in SUITES:
             raise BuildError(f"Debian release '{release}' is not known; "
                              f"known are {', '.join(sorted(SUITES))}")
@@ -82,9 +82,9 @@ class Archive:
         self.base = cache / "apt" / self.suite
         self.offline = offline
         self._index = None
-        self._configure(mirror)
+        self._configure(mirror, say)
 
-    def _configure(self, mirror):
+    def _configure(self, mirror, say):
         main, security = host_sources()
         main = mirror or main
         if not main:
@@ -96,9 +96,7 @@ class Archive:
         for folder in ("lists/partial", "cache/archives/partial", "parts"):
             (self.base / folder).mkdir(parents=True, exist_ok=True)
         (self.base / "status").touch()
-        # Held until this process ends: apt's own locks make a second builder fail, this one waits.
-        self._lock = open(self.base / "builder.lock", "w", encoding="ascii")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock(say)
         sources = [f"deb [signed-by={KEYRING}] {main} {self.suite} main",
                    f"deb [signed-by={KEYRING}] {main} {self.suite}-updates main"]
         if security:
@@ -128,6 +126,15 @@ class Archive:
             'Acquire::Languages "none";',
             'Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";',
             *kept]) + "\n")
+
+    def _lock(self, say):
+        """Held until this process ends: apt's own locks make a second builder fail, this one waits."""
+        self._lock_file = open(self.base / "builder.lock", "w", encoding="ascii")
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another build of Debian {self.release} to end")
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX)
 
     def _run(self, *command):
         env = dict(os.environ, APT_CONFIG=str(self.base / "apt.conf"), LC_ALL="C.UTF-8")

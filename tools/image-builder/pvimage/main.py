@@ -149,7 +149,7 @@ def main(argv):
             return compare(*args.disks)
         require_programs()
         become_root()
-        archive = Archive(args.image, cache_folder(), args.mirror, args.offline)
+        archive = Archive(args.image, cache_folder(), args.mirror, args.offline, say.step)
         say.step(f"reading the package indexes of Debian {archive.release} ({archive.suite})")
         archive.update()
         if args.command == "guest-kernel":

@@ -210,10 +210,6 @@
     X(LDAPR, jit_load_acquire)                                                                     \
     X(STLR, jit_store_release)                                                                     \
     X(STLLR, jit_store_release)                                                                    \
-    X(LDXR, jit_load_exclusive)                                                                    \
-    X(LDAXR, jit_load_exclusive)                                                                   \
-    X(STXR, jit_store_exclusive)                                                                   \
-    X(STLXR, jit_store_exclusive)                                                                  \
     X(CAS, jit_cas)                                                                                \
     X(LDADD, jit_exchange)                                                                         \
     X(SWP, jit_exchange)                                                                           \

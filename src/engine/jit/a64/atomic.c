@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Exclusives, ordered accesses and FEAT_LSE on the host's locked instructions.
+ * Ordered accesses and FEAT_LSE on the host's locked instructions. Exclusives, which FEAT_LSE makes
+ * rare, are left to their handlers.
  *
  * x86's memory order gives acquire and release for nothing; only a store-release must not be passed
- * by a later load-acquire, so it is an exchange. Exclusives compare and swap the value that the
- * load-exclusive saw, as interp/atomic.c does and with the same monitor, so the two mix.
+ * by a later load-acquire, so it is an exchange. An atomic that has stored raises the generation of
+ * its granule, by which exclusives of other vCPUs notice it; interp/atomic.c says how.
  */
 #include "engine/jit/a64/a64.h"
 
-#define MONITOR(name) jit_field(offsetof(struct cpu, monitor.name))
+#include "engine/interp/idregs.h"
 
 static unsigned size_of(const struct a64_insn *insn)
 {
@@ -63,50 +64,29 @@ bool jit_store_release(struct jit_translator *t, const struct a64_insn *insn)
     return true;
 }
 
-/* ---- Exclusives ---- */
-
-bool jit_load_exclusive(struct jit_translator *t, const struct a64_insn *insn)
-{
-    if (!locate(t, insn, false))
-        return false;
-    load_zero_extended(t, size_of(insn), X64_RCX, x64_m(X64_RAX, 0));
-    x64_store(&t->code, 8, MONITOR(value[0]), X64_RCX);
-    x64_store_imm(&t->code, 8, MONITOR(value[1]), 0);
-    x64_store_imm(&t->code, 4, MONITOR(size), (int32_t)size_of(insn));
-    x64_store(&t->code, 8, MONITOR(va), jit_read(t, jit_sp(insn->rn), X64_RAX));
-    jit_wrote(t, insn->rd, X64_RCX);
-    return true;
-}
-
-bool jit_store_exclusive(struct jit_translator *t, const struct a64_insn *insn)
-{
-    struct x64_label failed = X64_LABEL;
-    const unsigned size = size_of(insn);
-
-    if (!locate(t, insn, true))
-        return false;
-    x64_mov(&t->code, 8, X64_RCX, x64_r(X64_RAX));
-    x64_alu_imm(&t->code, X64_CMP, 4, MONITOR(size), (int32_t)size);
-    x64_jcc_near(&t->code, X64_NE, &failed);
-    jit_read_to(t, 8, X64_RAX, jit_sp(insn->rn));
-    x64_alu(&t->code, X64_CMP, 8, X64_RAX, MONITOR(va));
-    x64_jcc_near(&t->code, X64_NE, &failed);
-    x64_mov(&t->code, 8, X64_RAX, MONITOR(value[0]));
-    jit_read_to(t, 8, X64_RDX, insn->rd);
-    x64_lock(&t->code);
-    x64_cmpxchg(&t->code, size, x64_m(X64_RCX, 0), X64_RDX);
-    x64_bind(&t->code, &failed);
-    x64_setcc(&t->code, X64_NE, x64_r(X64_RAX));
-    x64_movzx(&t->code, 1, X64_RAX, x64_r(X64_RAX));
-    x64_store_imm(&t->code, 4, MONITOR(size), 0);
-    jit_wrote(t, insn->rm, X64_RAX);
-    return true;
-}
-
 /* ---- FEAT_LSE ---- */
+
+/* What is at the host address in `host`, which is lost as RDX is, has been stored to. */
+static void changed(struct jit_translator *t, enum x64_reg host)
+{
+    struct x64_label unwatched = X64_LABEL;
+    _Static_assert(!(EXCLUSIVE_GRANULE & (EXCLUSIVE_GRANULE - 1)), "a division by shifting");
+    x64_shift_imm(&t->code, X64_SHR, 8, x64_r(host), (unsigned)__builtin_ctz(EXCLUSIVE_GRANULE));
+    x64_mov_imm(&t->code, X64_RDX, UINT64_C(0x9e3779b97f4a7c15));
+    x64_imul(&t->code, 8, host, x64_r(X64_RDX));
+    x64_shift_imm(&t->code, X64_SHR, 8, x64_r(host), 64 - INTERP_GENERATION_BITS);
+    x64_mov_imm(&t->code, X64_RDX, (uintptr_t)t->jit->interp->watched);
+    x64_alu_imm(&t->code, X64_CMP, 1, x64_mx(X64_RDX, host, 0, 0), 0);
+    x64_jcc_near(&t->code, X64_E, &unwatched);
+    x64_mov_imm(&t->code, X64_RDX, (uintptr_t)t->jit->interp->generation);
+    x64_lock(&t->code);
+    x64_alu_imm(&t->code, X64_ADD, 4, x64_mx(X64_RDX, host, 2, 0), 2);
+    x64_bind(&t->code, &unwatched);
+}
 
 bool jit_cas(struct jit_translator *t, const struct a64_insn *insn)
 {
+    struct x64_label kept = X64_LABEL;
     if (!locate(t, insn, true))
         return false;
     x64_mov(&t->code, 8, X64_RCX, x64_r(X64_RAX));
@@ -114,6 +94,9 @@ bool jit_cas(struct jit_translator *t, const struct a64_insn *insn)
     jit_read_to(t, 8, X64_RDX, insn->rd);
     x64_lock(&t->code);
     x64_cmpxchg(&t->code, size_of(insn), x64_m(X64_RCX, 0), X64_RDX);
+    x64_jcc_near(&t->code, X64_NE, &kept);
+    changed(t, X64_RCX);
+    x64_bind(&t->code, &kept);
     zero_extend(t, size_of(insn), X64_RAX);
     jit_wrote(t, insn->rm, X64_RAX);
     return true;
@@ -132,6 +115,7 @@ bool jit_exchange(struct jit_translator *t, const struct a64_insn *insn)
     } else {
         x64_xchg(&t->code, size, x64_m(X64_RAX, 0), X64_RCX);
     }
+    changed(t, X64_RAX);
     zero_extend(t, size, X64_RCX);
     jit_wrote(t, insn->rd, X64_RCX);
     return true;
@@ -154,6 +138,7 @@ bool jit_fetch_logic(struct jit_translator *t, const struct a64_insn *insn)
             x64_unary(&t->code, X64_NOT, 8, x64_r(X64_RCX));
         x64_lock(&t->code);
         x64_alu_store(&t->code, logic_of(insn->op), size, x64_m(X64_RAX, 0), X64_RCX);
+        changed(t, X64_RAX);
         return true;
     }
     struct x64_label again = X64_LABEL;
@@ -167,6 +152,7 @@ bool jit_fetch_logic(struct jit_translator *t, const struct a64_insn *insn)
     x64_lock(&t->code);
     x64_cmpxchg(&t->code, size, x64_m(X64_RCX, 0), X64_RDX);
     x64_jcc_near(&t->code, X64_NE, &again);
+    changed(t, X64_RCX);
     zero_extend(t, size, X64_RAX);
     jit_wrote(t, insn->rd, X64_RAX);
     return true;

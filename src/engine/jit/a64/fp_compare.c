@@ -14,25 +14,52 @@
  *     less       0 - 1     N
  *     unordered  0x80 - 1  C, V
  */
-bool jit_fcmp(struct jit_translator *t, const struct a64_insn *insn)
+static void compare(struct jit_translator *t, bool is_double, bool signaling, unsigned n,
+                    unsigned m)
 {
     static const unsigned ops[2][2] = {{X64_VUCOMISS, X64_VUCOMISD}, {X64_VCOMISS, X64_VCOMISD}};
-    const bool signaling = insn->op == A64_FCMPE, with_zero = insn->word >> 3 & 1;
-    struct jit_fp_shape s;
-    if (!jit_fp_shape(t, insn, &s))
-        return false;
-    unsigned n = jit_v(t, insn->rn), m = 0;
-    if (with_zero)
-        x64_v3(&t->code, X64_VPXOR, m, m, x64_r(m));
-    else
-        m = jit_v(t, insn->rm);
-    x64_v2(&t->code, ops[signaling][jit_fp_is_double(s)], n, x64_r(m));
+    x64_v2(&t->code, ops[signaling][is_double], n, x64_r(m));
     x64_setcc(&t->code, X64_A, x64_r(X64_RAX));
     x64_setcc(&t->code, X64_B, x64_r(X64_RCX));
     x64_setcc(&t->code, X64_P, x64_r(X64_RDX));
     x64_shift_imm(&t->code, X64_SHL, 1, x64_r(X64_RDX), 7);
     x64_alu(&t->code, X64_OR, 1, X64_RAX, x64_r(X64_RDX));
     x64_alu(&t->code, X64_CMP, 1, X64_RAX, x64_r(X64_RCX));
+}
+
+bool jit_fcmp(struct jit_translator *t, const struct a64_insn *insn)
+{
+    struct jit_fp_shape s;
+    if (!jit_fp_shape(t, insn, &s))
+        return false;
+    unsigned n = jit_v(t, insn->rn), m = 0;
+    if (insn->word >> 3 & 1)
+        x64_v3(&t->code, X64_VPXOR, m, m, x64_r(m));
+    else
+        m = jit_v(t, insn->rm);
+    compare(t, jit_fp_is_double(s), insn->op == A64_FCMPE, n, m);
+    jit_nzcv_set(t, JIT_NZCV_SUB);
+    return true;
+}
+
+/* FCCMP and FCCMPE: where the condition fails, the immediate comes out of flags.h's form. */
+bool jit_fccmp(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned cond = insn->word >> 12 & 15;
+    struct x64_label fails = X64_LABEL, done = X64_LABEL;
+    struct jit_fp_shape s;
+    if (!jit_fp_shape(t, insn, &s) || cond >= 14)
+        return false;
+    unsigned n = jit_v(t, insn->rn), m = jit_v(t, insn->rm);
+    enum x64_cond host = jit_nzcv_cond(t, cond);
+    x64_jcc_near(&t->code, host ^ 1, &fails);
+    compare(t, jit_fp_is_double(s), insn->op == A64_FCCMPE, n, m);
+    x64_jmp_near(&t->code, &done);
+    x64_bind(&t->code, &fails);
+    x64_mov_imm(&t->code, X64_RAX, jit_flags_from_nzcv((insn->word & 15) << 28));
+    x64_alu_imm(&t->code, X64_ADD, 1, x64_r(X64_RAX), 0x7f); /* OF when AL is 1 */
+    x64_sahf(&t->code);
+    x64_bind(&t->code, &done);
     jit_nzcv_set(t, JIT_NZCV_SUB);
     return true;
 }

@@ -154,6 +154,92 @@ bool jit_v_structures(struct jit_translator *t, const struct a64_insn *insn)
     return true;
 }
 
+/* A register that no guest register is in, for what comes between. */
+static unsigned load_part(struct jit_translator *t, unsigned offset)
+{
+    unsigned reg = jit_v_new(t);
+    x64_v2(&t->code, X64_VMOVUPS_LOAD, reg, rax_plus(offset));
+    return reg;
+}
+
+static unsigned unzipped(struct jit_translator *t, unsigned size, unsigned a, unsigned b,
+                         unsigned part)
+{
+    unsigned reg = jit_v_new(t);
+    jit_v_unzip(t, size, reg, a, b, part);
+    return reg;
+}
+
+static void write_part(struct jit_translator *t, unsigned n, unsigned reg, unsigned bytes)
+{
+    if (bytes == 8)
+        jit_v_cut(t, reg, reg, 8);
+    jit_v_wrote(t, n % 32, reg, bytes);
+}
+
+/* Even and odd lanes, once for pairs; twice for fours, whose even ones are the first and third. */
+static void load_structures(struct jit_translator *t, const struct a64_insn *insn, unsigned size,
+                            unsigned elements)
+{
+    const unsigned bytes = jit_q_bytes(insn), rd = insn->rd;
+    unsigned parts[4];
+    for (unsigned i = 0; i < elements * bytes / 16; i++)
+        parts[i] = load_part(t, 16 * i);
+    if (elements == 2) {
+        unsigned b = parts[bytes == 16];
+        for (unsigned i = 0; i < 2; i++)
+            write_part(t, rd + i, unzipped(t, size, parts[0], b, i), bytes);
+        return;
+    }
+    unsigned halves[2][2];
+    for (unsigned i = 0; i < 2; i++) {
+        halves[i][0] = halves[i][1] = unzipped(t, size, parts[0], parts[1], i);
+        if (bytes == 16)
+            halves[i][1] = unzipped(t, size, parts[2], parts[3], i);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        write_part(t, rd + i, unzipped(t, size, halves[i & 1][0], halves[i & 1][1], i >> 1), bytes);
+}
+
+static void store_structures(struct jit_translator *t, const struct a64_insn *insn, unsigned size,
+                             unsigned elements)
+{
+    const unsigned bytes = jit_q_bytes(insn), parts = bytes / 8;
+    unsigned v[4];
+    for (unsigned i = 0; i < elements; i++)
+        v[i] = jit_v(t, (insn->rd + i) % 32);
+    for (unsigned i = 0; i < parts; i++) { /* the lower halves, then the upper ones */
+        if (elements == 2) {
+            jit_v_zip(t, size, 0, v[0], v[1], i);
+            x64_v2_store(&t->code, X64_VMOVUPS_STORE, rax_plus(16 * i), 0);
+            continue;
+        }
+        jit_v_zip(t, size, 0, v[0], v[2], i);
+        jit_v_zip(t, size, 1, v[1], v[3], i);
+        for (unsigned k = 0; k < 2; k++) {
+            jit_v_zip(t, size, 2, 0, 1, k);
+            x64_v2_store(&t->code, X64_VMOVUPS_STORE, rax_plus(32 * i + 16 * k), 2);
+        }
+    }
+}
+
+/* LD2, LD4, ST2, ST4 */
+bool jit_v_interleaved(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned size = insn->word >> 10 & 3, elements = insn->word >> 15 & 1 ? 2 : 4;
+    const bool is_load = insn->word >> 22 & 1;
+    if (!jit_inline_memory(t))
+        return false;
+    jit_base(t, insn->rn, 0);
+    jit_tlb(t, elements * jit_q_bytes(insn), !is_load, false);
+    if (is_load)
+        load_structures(t, insn, size, elements);
+    else
+        store_structures(t, insn, size, elements);
+    structure_write_back(t, insn, elements * jit_q_bytes(insn));
+    return true;
+}
+
 /* LD1R to LD4R */
 bool jit_v_replicate(struct jit_translator *t, const struct a64_insn *insn)
 {

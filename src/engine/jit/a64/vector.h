@@ -167,6 +167,10 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     X(ST1X2, jit_v_structures)                                                                     \
     X(ST1X3, jit_v_structures)                                                                     \
     X(ST1X4, jit_v_structures)                                                                     \
+    X(LD2, jit_v_interleaved)                                                                      \
+    X(LD4, jit_v_interleaved)                                                                      \
+    X(ST2, jit_v_interleaved)                                                                      \
+    X(ST4, jit_v_interleaved)                                                                      \
     X(LD_REPLICATE, jit_v_replicate)
 
 #define JIT_VECTOR_COPY(X)                                                                         \
@@ -240,6 +244,8 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
 #define JIT_FP_COMPARE(X)                                                                          \
     X(FCMP, jit_fcmp)                                                                              \
     X(FCMPE, jit_fcmp)                                                                             \
+    X(FCCMP, jit_fccmp)                                                                            \
+    X(FCCMPE, jit_fccmp)                                                                           \
     X(FCSEL, jit_fcsel)                                                                            \
     X(FCMEQ_V, jit_fp_mask)                                                                        \
     X(FCMGE_V, jit_fp_mask)                                                                        \
@@ -387,6 +393,16 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     X(AESMC, jit_aes)                                                                              \
     X(AESIMC, jit_aes)                                                                             \
     X(PMULL_D, jit_pmull)                                                                          \
+    X(SHA1C, jit_sha1_rounds)                                                                      \
+    X(SHA1P, jit_sha1_rounds)                                                                      \
+    X(SHA1M, jit_sha1_rounds)                                                                      \
+    X(SHA1H, jit_sha1h)                                                                            \
+    X(SHA1SU0, jit_sha1su0)                                                                        \
+    X(SHA1SU1, jit_sha1su1)                                                                        \
+    X(SHA256H, jit_sha256_rounds)                                                                  \
+    X(SHA256H2, jit_sha256_rounds)                                                                 \
+    X(SHA256SU0, jit_sha256_schedule)                                                              \
+    X(SHA256SU1, jit_sha256_schedule)                                                              \
     X(CRC32C, jit_crc32c)
 
 #define JIT_VECTOR(X)                                                                              \
