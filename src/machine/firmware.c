@@ -214,9 +214,3 @@ void pv_firmware_reset(struct pv_firmware *firmware)
     pv_flash_reset(firmware->vars);
     pv_fwcfg_reset(firmware->fwcfg);
 }
-
-int pv_firmware_set_boot_order(struct pv_firmware *firmware, const char *paths,
-                               struct pv_error **err)
-{
-    return pv_fwcfg_set_file(firmware->fwcfg, "bootorder", paths, strlen(paths) + 1, err);
-}

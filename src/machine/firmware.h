@@ -29,8 +29,4 @@ int pv_firmware_create(struct pv_firmware **out, const struct pv_firmware_config
 void pv_firmware_destroy(struct pv_firmware *firmware);
 void pv_firmware_reset(struct pv_firmware *firmware);
 
-/* The order in which firmware tries devices: Open Firmware paths, one a line. Before the start. */
-int pv_firmware_set_boot_order(struct pv_firmware *firmware, const char *paths,
-                               struct pv_error **err);
-
 #endif

@@ -616,11 +616,6 @@ struct pv_engine *pv_machine_engine(struct pv_machine *machine)
     return machine->engine;
 }
 
-int pv_machine_set_boot_order(struct pv_machine *machine, const char *paths, struct pv_error **err)
-{
-    return machine->firmware ? pv_firmware_set_boot_order(machine->firmware, paths, err) : 0;
-}
-
 void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action)
 {
     pthread_mutex_lock(&machine->lock);

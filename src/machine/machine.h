@@ -93,8 +93,6 @@ struct pv_pci_bus *pv_machine_pci(struct pv_machine *machine);
 struct pv_virtio_mmio_bank *pv_machine_virtio_mmio(struct pv_machine *machine);
 struct pv_engine *pv_machine_engine(struct pv_machine *machine);
 
-/* See pv_firmware_set_boot_order(). Nothing without firmware. Before the start. */
-int pv_machine_set_boot_order(struct pv_machine *machine, const char *paths, struct pv_error **err);
 /* Does it, on the loop's thread. Any thread. */
 void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action);
 

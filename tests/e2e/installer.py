@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""By hand: Debian's network installer, on a CD that UEFI boots, reaches its first menu."""
+"""By hand: Debian's network installer, on a read-only disk that UEFI boots, reaches its first menu."""
 
 import argparse
 import sys
@@ -17,13 +17,13 @@ FILES = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
 def install(start, args):
     folder = (args.files or bootdisk.unpacked(PACKAGE)) / FILES
     with tempfile.TemporaryDirectory(prefix="pearvisor-installer-") as work:
-        cd, disk = Path(work) / "cd.img", Path(work) / "disk.img"
-        bootdisk.make_disk(cd, "grub", folder / "linux", folder / "initrd.gz",
+        medium, disk = Path(work) / "medium.img", Path(work) / "disk.img"
+        bootdisk.make_disk(medium, "grub", folder / "linux", folder / "initrd.gz",
                            "--- quiet TERM=vt102")
         with open(disk, "wb") as out:
             out.truncate(4 << 30)
-        vm = start("--firmware", "uefi", "--acpi", args.acpi, "--memory", "1G",
-                   "--disk", disk, "--cdrom", cd)
+        vm = start("--firmware", "uefi", "--acpi", args.acpi, "--memory", "1G", "--net", "none",
+                   "--disk", f"{medium},ro", "--disk", disk)
         vm.expect("Select a language", args.timeout)
         vm.expect("English", 30)
         print("the installer asks for a language")
