@@ -310,7 +310,7 @@ static int init_port(struct port *port, const struct pv_vconsole_port *from, str
         return pv_error_set(err, EINVAL, "console port '%s': a name of at most %u bytes",
                             from->name, NAME_MAX_LEN);
     if (from->name)
-        strcpy(port->name, from->name);
+        memcpy(port->name, from->name, strlen(from->name) + 1);
     return pv_event_create(&port->room, loop, tell_room, port, err);
 }
 

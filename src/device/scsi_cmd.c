@@ -96,12 +96,13 @@ static bool set_range(const struct pv_scsi_unit *unit, uint64_t lba, uint64_t co
         result->sense = PV_SENSE_BAD_ADDRESS;
         return false;
     }
-    if (count > max / unit->block_size) {
+    uint64_t bytes;
+    if (!pv_mul_ok(count, unit->block_size, &bytes) || bytes > max) {
         result->sense = PV_SENSE_BAD_FIELD;
         return false;
     }
     result->offset = lba * unit->block_size;
-    result->length = count * unit->block_size;
+    result->length = bytes;
     result->block = true;
     return true;
 }

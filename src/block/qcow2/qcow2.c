@@ -356,7 +356,7 @@ static int load(struct qcow2 *q, const struct pv_block_source *source, struct pv
     if (ret == 0)
         ret = read_table(&q->refcount_table, q, h->refcount_table_offset, q->refcount_table_size,
                          "refcount table", err);
-    uint64_t *l1;
+    uint64_t *l1 = NULL;
     if (ret == 0)
         ret = read_table(&l1, q, h->l1_offset, h->l1_size, "L1 table", err);
     if (ret < 0)

@@ -91,10 +91,10 @@ int qcow2_refcount_change(struct qcow2 *q, uint64_t cluster, int delta)
 
 static int fresh_block(struct qcow2 *q, uint64_t index, uint64_t at, uint32_t used)
 {
-    void *block;
+    void *block = NULL;
     int ret = qcow2_cache_get(&q->refcount_cache, at << q->cluster_bits, true, &block);
-    if (ret < 0)
-        return ret;
+    if (!block)
+        return ret < 0 ? ret : -EIO;
     for (uint32_t i = 0; i < used; i++)
         store(q, block, i, 1);
     qcow2_cache_dirty(&q->refcount_cache, block);
@@ -141,8 +141,9 @@ static int grow_table(struct qcow2 *q)
         return -EFBIG;
     const uint32_t index = q->refcount_table_size;
     const uint64_t first = (uint64_t)index * q->block_refcounts;
-    /* Blocks that count themselves and the table behind them. */
-    const uint32_t blocks = (clusters + q->block_refcounts - 2) / (q->block_refcounts - 1);
+    /* Blocks that count themselves and the table behind them; a block counts 64 or more. */
+    const uint32_t others = PV_MAX(q->block_refcounts, 2u) - 1;
+    const uint32_t blocks = (clusters + others - 1) / others;
     const uint32_t size = clusters << (q->cluster_bits - 3);
     if (index + blocks > size)
         return -EFBIG;
@@ -208,8 +209,8 @@ int qcow2_allocate(struct qcow2 *q, uint64_t most, uint64_t *first, uint64_t *co
     for (uint64_t index = q->free_hint / q->block_refcounts;; index++) {
         void *block;
         int ret = make_block(q, index, &block);
-        if (ret < 0)
-            return ret;
+        if (!block)
+            return ret < 0 ? ret : -EIO;
         const uint64_t base = index * q->block_refcounts;
         uint32_t i = q->free_hint > base ? (uint32_t)(q->free_hint - base) : 0;
         while (i < q->block_refcounts && qcow2_refcount_at(q, block, i))

@@ -177,7 +177,7 @@ static int plan(struct qcow2 *q, struct fill *fill, const struct qcow2_run *run,
         fill->host = word & QCOW2_OFFSET_MASK;
     } else {
         ret = mark_dirty(q);
-        uint64_t host;
+        uint64_t host = 0;
         if (ret == 0)
             ret = qcow2_allocate(q, most, &host, &fill->allocation.count);
         if (ret < 0)
