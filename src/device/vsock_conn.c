@@ -259,9 +259,10 @@ static size_t send_some(struct pv_vsock_conn *conn, struct iovec *iov, unsigned 
 
 static void write_output(struct pv_vsock_conn *conn)
 {
-    struct iovec iov = {conn->output.data + conn->output_at, output_left(conn)};
-    if (iov.iov_len)
+    if (output_left(conn)) {
+        struct iovec iov = {conn->output.data + conn->output_at, output_left(conn)};
         conn->output_at += send_some(conn, &iov, 1);
+    }
     if (output_left(conn))
         return;
     pv_buffer_consume(&conn->output, conn->output.size);
