@@ -41,12 +41,11 @@ static int make_file(struct pv_block_image **out, const char *path, uint64_t siz
 static int open_backing(struct pv_block_image **out, const char *path, const char *name,
                         const char *format, struct pv_error **err)
 {
-    const char *slash = strrchr(path, '/');
-    PV_CLEANUP_FREE char *full = NULL;
-    if (*name != '/' && slash && asprintf(&full, "%.*s/%s", (int)(slash - path), path, name) < 0)
+    PV_CLEANUP_FREE char *full = pv_block_name_beside(path, name);
+    if (!full)
         return pv_error_set(err, ENOMEM, "out of memory");
-    int ret = pv_block_image_open(out, full ? full : name, true, format, NULL, err);
-    return ret < 0 ? pv_error_prefix(err, "backing image '%s'", full ? full : name) : 0;
+    int ret = pv_block_image_open(out, full, true, format, NULL, err);
+    return ret < 0 ? pv_error_prefix(err, "backing image '%s'", full) : 0;
 }
 
 static int create_qcow2(const char *path, const struct pv_disk_options *options,

@@ -149,6 +149,15 @@ void pv_block_image_close(struct pv_block_image *image)
         image->ops->close(image);
 }
 
+char *pv_block_name_beside(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    char *full;
+    if (*name == '/' || !slash)
+        return strdup(name);
+    return asprintf(&full, "%.*s/%s", (int)(slash - path), path, name) < 0 ? NULL : full;
+}
+
 /* ---- Transfers ---- */
 
 int pv_block_image_read(struct pv_block_image *image, void *data, size_t length, uint64_t offset)

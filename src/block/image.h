@@ -93,6 +93,9 @@ void pv_block_image_close(struct pv_block_image *image);
 
 /* ---- For formats ---- */
 
+/* A name that stands in the image `path` is relative to its folder. NULL without memory. */
+char *pv_block_name_beside(const char *path, const char *name);
+
 /* Plain bytes instead of iovecs. */
 int pv_block_image_read(struct pv_block_image *image, void *data, size_t length, uint64_t offset);
 int pv_block_image_write(struct pv_block_image *image, const void *data, size_t length,

@@ -16,8 +16,6 @@
 /* Counters are kept in memory, four bytes each. */
 #define CLUSTERS_MAX (UINT64_C(1) << 28)
 
-#define HEADER_REFCOUNT_TABLE 48u
-
 struct count {
     struct qcow2 *q;
     uint32_t *refs;
@@ -259,18 +257,6 @@ static int compare(struct count *c)
 
 /* ---- Repair ---- */
 
-static void put_refcount(const struct qcow2 *q, uint8_t *block, uint64_t i, uint64_t value)
-{
-    if (q->refcount_bits < 8) {
-        const unsigned per_byte = 8 / q->refcount_bits;
-        block[i / per_byte] |= (uint8_t)(value << (i % per_byte * q->refcount_bits));
-        return;
-    }
-    const unsigned bytes = q->refcount_bits / 8;
-    for (unsigned b = 0; b < bytes && b < 8; b++)
-        block[i * bytes + bytes - 1 - b] = (uint8_t)(value >> (8 * b));
-}
-
 /* Writes blocks for all clusters behind the end, then the table, and switches over. */
 static int rebuild(struct count *c)
 {
@@ -300,32 +286,25 @@ static int rebuild(struct count *c)
     int ret = 0;
     for (uint64_t i = 0; i < blocks && ret == 0; i++) {
         memset(block, 0, q->cluster_size);
-        for (uint64_t j = 0; j < q->block_refcounts; j++) {
+        for (uint32_t j = 0; j < q->block_refcounts; j++) {
             const uint64_t cluster = i * q->block_refcounts + j;
             const uint64_t refs = cluster < c->end                     ? c->refs[cluster]
                                   : cluster >= base && cluster < total ? 1
                                                                        : 0;
             if (refs > q->refcount_max)
                 ret = -ERANGE;
-            put_refcount(q, block, j, refs);
+            qcow2_refcount_put(q, block, j, refs);
         }
         entries[i] = (base + i) << q->cluster_bits;
         disk[i] = htobe64(entries[i]);
         if (ret == 0)
             ret = pv_block_image_write(q->file, block, q->cluster_size, entries[i]);
     }
-    struct __attribute__((packed)) {
-        uint64_t offset;
-        uint32_t clusters;
-    } place = {htobe64((base + blocks) << q->cluster_bits), htobe32((uint32_t)table)};
+    const uint64_t offset = (base + blocks) << q->cluster_bits;
     if (ret == 0)
-        ret = pv_block_image_write(q->file, disk, table_bytes, be64toh(place.offset));
+        ret = pv_block_image_write(q->file, disk, table_bytes, offset);
     if (ret == 0)
-        ret = q->file->ops->flush(q->file);
-    if (ret == 0)
-        ret = pv_block_image_write(q->file, &place, sizeof(place), HEADER_REFCOUNT_TABLE);
-    if (ret == 0)
-        ret = q->file->ops->flush(q->file);
+        ret = qcow2_refcount_table_switch(q, offset, (uint32_t)table);
     if (ret < 0) {
         free(entries);
         return ret;
@@ -335,7 +314,7 @@ static int rebuild(struct count *c)
     free(q->refcount_table);
     q->refcount_table = entries;
     q->refcount_table_size = (uint32_t)(table_bytes / 8);
-    q->header.refcount_table_offset = be64toh(place.offset);
+    q->header.refcount_table_offset = offset;
     q->header.refcount_table_clusters = (uint32_t)table;
     q->free_hint = 1;
     return 0;

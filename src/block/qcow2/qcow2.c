@@ -263,24 +263,14 @@ static int read_table(uint64_t **out, struct qcow2 *q, uint64_t offset, size_t e
     return 0;
 }
 
-/* A name in the header is relative to the image's folder. */
-static char *name_beside(const char *image, const char *name)
-{
-    const char *slash = strrchr(image, '/');
-    char *path;
-    /* A protocol prefix is no name we open; "file:" is a name with nothing to it. */
-    if (!strncmp(name, "file:", 5))
-        name += 5;
-    if (*name == '/' || !slash)
-        return strdup(name);
-    return asprintf(&path, "%.*s/%s", (int)(slash - image), image, name) < 0 ? NULL : path;
-}
-
 static int open_named(struct pv_block_image **out, const struct pv_block_source *source,
                       const char *name, const char *format, bool read_only, const char *what,
                       struct pv_error **err)
 {
-    PV_CLEANUP_FREE char *path = name_beside(source->path, name);
+    /* A protocol's prefix; with "file:" there is nothing more to the name. */
+    if (!strncmp(name, "file:", 5))
+        name += 5;
+    PV_CLEANUP_FREE char *path = pv_block_name_beside(source->path, name);
     if (!path)
         return pv_error_set(err, ENOMEM, "out of memory");
     int ret = pv_block_image_open(out, path, read_only, format, source, err);

@@ -168,6 +168,9 @@ uint32_t qcow2_bits(uint32_t first, uint32_t count);
 /* The block of that index in the cache; NULL where there is none: all its clusters are free. */
 int qcow2_refcount_block(struct qcow2 *q, uint64_t index, void **block);
 uint64_t qcow2_refcount_at(const struct qcow2 *q, const void *block, uint32_t i);
+void qcow2_refcount_put(const struct qcow2 *q, void *block, uint32_t i, uint64_t value);
+/* Has the header name another table, which is written; between two barriers. */
+int qcow2_refcount_table_switch(struct qcow2 *q, uint64_t offset, uint32_t clusters);
 int qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *refcount);
 int qcow2_refcount_change(struct qcow2 *q, uint64_t cluster, int delta);
 /* Between 1 and `most` clusters in a row, with a refcount of 1. */

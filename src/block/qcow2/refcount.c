@@ -30,7 +30,7 @@ uint64_t qcow2_refcount_at(const struct qcow2 *q, const void *block, uint32_t i)
     }
 }
 
-static void store(const struct qcow2 *q, void *block, uint32_t i, uint64_t value)
+void qcow2_refcount_put(const struct qcow2 *q, void *block, uint32_t i, uint64_t value)
 {
     uint8_t *bytes = block;
     switch (q->refcount_bits) {
@@ -80,7 +80,7 @@ int qcow2_refcount_change(struct qcow2 *q, uint64_t cluster, int delta)
                              (unsigned long long)cluster);
     if (delta > 0 && refcount == q->refcount_max)
         return -ERANGE;
-    store(q, block, i, delta > 0 ? refcount + 1 : refcount - 1);
+    qcow2_refcount_put(q, block, i, delta > 0 ? refcount + 1 : refcount - 1);
     qcow2_cache_dirty(&q->refcount_cache, block);
     if (delta < 0 && refcount == 1)
         q->free_hint = PV_MIN(q->free_hint, cluster);
@@ -96,20 +96,25 @@ static int fresh_block(struct qcow2 *q, uint64_t index, uint64_t at, uint32_t us
     if (!block)
         return ret < 0 ? ret : -EIO;
     for (uint32_t i = 0; i < used; i++)
-        store(q, block, i, 1);
+        qcow2_refcount_put(q, block, i, 1);
     qcow2_cache_dirty(&q->refcount_cache, block);
     q->refcount_table[index] = at << q->cluster_bits;
     q->refcount_table_dirty = true;
     return 0;
 }
 
-static int write_table_place(struct qcow2 *q, uint64_t offset, uint32_t clusters)
+int qcow2_refcount_table_switch(struct qcow2 *q, uint64_t offset, uint32_t clusters)
 {
     struct __attribute__((packed)) {
         uint64_t offset;
         uint32_t clusters;
     } place = {htobe64(offset), htobe32(clusters)};
-    return pv_block_image_write(q->file, &place, sizeof(place), HEADER_REFCOUNT_TABLE);
+    int ret = q->file->ops->flush(q->file);
+    if (ret == 0)
+        ret = pv_block_image_write(q->file, &place, sizeof(place), HEADER_REFCOUNT_TABLE);
+    if (ret == 0)
+        ret = q->file->ops->flush(q->file);
+    return ret;
 }
 
 static int write_table(struct qcow2 *q, uint64_t offset)
@@ -167,11 +172,7 @@ static int grow_table(struct qcow2 *q)
     if (ret == 0)
         ret = write_table(q, offset);
     if (ret == 0)
-        ret = q->file->ops->flush(q->file);
-    if (ret == 0)
-        ret = write_table_place(q, offset, clusters);
-    if (ret == 0)
-        ret = q->file->ops->flush(q->file);
+        ret = qcow2_refcount_table_switch(q, offset, clusters);
     if (ret < 0) {
         q->refcount_table_size = index; /* the old one is still good */
         return ret;
@@ -219,7 +220,7 @@ int qcow2_allocate(struct qcow2 *q, uint64_t most, uint64_t *first, uint64_t *co
             continue;
         uint32_t end = i;
         while (end < q->block_refcounts && end - i < most && !qcow2_refcount_at(q, block, end))
-            store(q, block, end++, 1);
+            qcow2_refcount_put(q, block, end++, 1);
         qcow2_cache_dirty(&q->refcount_cache, block);
         *first = base + i;
         *count = end - i;
