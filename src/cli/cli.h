@@ -25,6 +25,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_run;
+extern const struct cli_command cli_control;
 extern const struct cli_command cli_image;
 extern const struct cli_command cli_disk;
 extern const struct cli_command cli_engines;

@@ -18,7 +18,7 @@ static const struct cli_command cli_help = {
 };
 
 static const struct cli_command *const commands[] = {
-    &cli_run,      &cli_image,      &cli_disk,    &cli_engines,
+    &cli_run,      &cli_control,    &cli_image,   &cli_disk, &cli_engines,
     &cli_gpu_info, &cli_gpu_server, &cli_version, &cli_help,
 };
 

@@ -31,6 +31,7 @@ enum {
     OPTION_CDROM,
     OPTION_NET,
     OPTION_CONSOLE,
+    OPTION_CONTROL,
     OPTION_MSI,
     OPTION_WATCHDOG,
     OPTION_ON_PANIC,
@@ -56,6 +57,7 @@ static const struct option run_options[] = {
     {"cdrom", required_argument, NULL, OPTION_CDROM},
     {"net", required_argument, NULL, OPTION_NET},
     {"console", required_argument, NULL, OPTION_CONSOLE},
+    {"control", required_argument, NULL, OPTION_CONTROL},
     {"msi", required_argument, NULL, OPTION_MSI},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
     {"on-panic", required_argument, NULL, OPTION_ON_PANIC},
@@ -145,6 +147,7 @@ static int parse_option(struct request *request, int option, char *value, struct
         ret = cli_parse_net(value, config, err);
         break;
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
+    case OPTION_CONTROL: config->control_path = value; break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
     case OPTION_MSI: ret = parse_msi(value, config, err); break;
     case OPTION_WATCHDOG: ret = parse_action("--watchdog", value, &config->watchdog, err); break;
@@ -318,6 +321,7 @@ const struct cli_command cli_run = {
             "  --console stdio|pty|unix:PATH[,virtio]\n"
             "                      where the guest's console goes (default stdio); with virtio it\n"
             "                      is the guest's hvc0 instead of its UART, ttyAMA0\n"
+            "  --control PATH      a socket to ask things of the VM (see 'pearvisor control')\n"
             "  --transport pci|mmio\n"
             "                      how virtio devices are attached (default pci)\n"
             "  --port NAME,unix:PATH|pty\n"

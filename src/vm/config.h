@@ -96,6 +96,8 @@ struct pv_config {
     struct pv_config_port ports[PV_CONFIG_MAX_PORTS];
     size_t port_count;
 
+    const char *control_path; /* of the control socket, or NULL */
+
     bool balloon;
     uint64_t balloon_target; /* bytes that the guest is asked for from the start */
     uint32_t vsock_cid;      /* 0: no vsock */

@@ -23,8 +23,10 @@
 #include "virtio/virtio.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/control.h"
 #include "vm/devices.h"
 #include "vm/firmware.h"
+#include "vm/verbs.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -41,9 +43,16 @@ struct pv_vm {
     struct pv_chardev *silence; /* what the UART is connected to beside a virtio console */
     struct pv_machine *machine;
     struct pv_vm_devices *devices;
+    struct pv_virtio_device *nets[PV_CONFIG_MAX_NETS];
+    size_t net_count;
+    struct pv_control *control; /* or NULL */
+    const struct pv_engine_ops *engine;
+    unsigned cpus;
+    uint64_t memory;
     enum pv_config_transport transport;
     enum pv_machine_action on_panic;
     bool packed_rings;
+    bool paused;
     bool ended;
     atomic_bool killed;
     char *fatal;
@@ -161,7 +170,10 @@ static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned i
         pv_netdev_destroy(netdev);
         return ret;
     }
-    return plug(vm, device, err);
+    ret = plug(vm, device, err);
+    if (ret >= 0)
+        vm->nets[vm->net_count++] = device;
+    return ret;
 }
 
 static void port_ready(void *opaque, const char *name, const char *path)
@@ -257,8 +269,15 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
     machine.loop = vm->loop;
     machine.as = vm->as;
     machine.uart = config->console_virtio ? vm->silence : vm->console;
+    vm->engine = machine.engine;
+    vm->cpus = config->cpus;
+    vm->memory = config->memory;
     ret = pv_machine_create(&vm->machine, &machine, err);
-    return ret < 0 ? ret : add_devices(vm, config, err);
+    if (ret >= 0)
+        ret = add_devices(vm, config, err);
+    if (ret >= 0 && config->control_path)
+        ret = pv_vm_verbs_create(&vm->control, vm, config->control_path, err);
+    return ret;
 }
 
 int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
@@ -304,6 +323,53 @@ void pv_vm_power_button(struct pv_vm *vm)
     pv_machine_power_button(vm->machine);
 }
 
+bool pv_vm_pause(struct pv_vm *vm)
+{
+    if (vm->paused)
+        return false;
+    pv_machine_pause(vm->machine);
+    return vm->paused = true;
+}
+
+bool pv_vm_resume(struct pv_vm *vm)
+{
+    if (!vm->paused)
+        return false;
+    pv_machine_resume(vm->machine);
+    vm->paused = false;
+    return true;
+}
+
+void pv_vm_reset(struct pv_vm *vm)
+{
+    pv_machine_act(vm->machine, PV_ACTION_RESET);
+}
+
+void pv_vm_announce(struct pv_vm *vm)
+{
+    for (size_t i = 0; i < vm->net_count; i++)
+        pv_net_announce(vm->nets[i]);
+}
+
+void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)
+{
+    struct pv_virtio_device *balloon = pv_vm_devices_balloon(vm->devices);
+    *info = (struct pv_vm_info){
+        .engine = pv_engine_name(vm->engine),
+        .cpus = vm->cpus,
+        .memory = vm->memory,
+        .paused = vm->paused,
+        .balloon = balloon,
+    };
+    if (balloon) {
+        struct pv_balloon_info now;
+        pv_balloon_info(balloon, &now);
+        info->target = now.target;
+        info->actual = now.actual;
+        info->returned = now.returned;
+    }
+}
+
 bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes)
 {
     struct pv_virtio_device *balloon = pv_vm_devices_balloon(vm->devices);
@@ -327,6 +393,7 @@ void pv_vm_destroy(struct pv_vm *vm)
 {
     if (!vm)
         return;
+    pv_control_destroy(vm->control);
     pv_machine_destroy(vm->machine);
     pv_vm_devices_destroy(vm->devices);
     pv_chardev_destroy(vm->console);

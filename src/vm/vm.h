@@ -45,11 +45,36 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err);
 /* Presses the power button; what comes of it is the guest's. Any thread. */
 void pv_vm_power_button(struct pv_vm *vm);
 
+/*
+ * Stop the guest and its time, and let it go on. False when that is so already. On the loop's
+ * thread.
+ */
+bool pv_vm_pause(struct pv_vm *vm);
+bool pv_vm_resume(struct pv_vm *vm);
+
+/* Begins anew, as after a press of a reset button. Any thread. */
+void pv_vm_reset(struct pv_vm *vm);
+
+/* Has the guest tell its networks where it is (gratuitous ARP). On the loop's thread. */
+void pv_vm_announce(struct pv_vm *vm);
+
 /* Asks the guest for so much of its memory; false when it has no balloon. Any thread. */
 bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes);
 
 /* Ends the VM now: pv_vm_run() returns. Any thread; async-signal-safe. */
 void pv_vm_kill(struct pv_vm *vm);
+
+struct pv_vm_info {
+    const char *engine; /* its name, constant */
+    unsigned cpus;
+    uint64_t memory; /* bytes, as configured */
+    bool paused;
+    bool balloon;                      /* it has one, and these are known, in bytes: */
+    uint64_t target, actual, returned; /* as in struct pv_balloon_info */
+};
+
+/* On the loop's thread. */
+void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info);
 
 /* The loop that the VM lives on, to put signals and timers of the owner's on. */
 struct pv_loop *pv_vm_loop(struct pv_vm *vm);
