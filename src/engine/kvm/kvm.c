@@ -68,7 +68,6 @@ static int check_system(int system, struct pv_error **err)
         {KVM_CAP_ONE_REG, "single registers"},
         {KVM_CAP_IMMEDIATE_EXIT, "immediate exits"},
         {KVM_CAP_READONLY_MEM, "read-only memory"},
-        {KVM_CAP_MSI_DEVID, "message-signalled interrupts with device numbers"},
         {KVM_CAP_ARM_INJECT_EXT_DABT, "external aborts"},
         {KVM_CAP_ARM_SYSTEM_SUSPEND, "suspending vCPUs"},
     };
