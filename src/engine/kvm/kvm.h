@@ -31,6 +31,15 @@ struct kvm_smccc_filter {
     __u8 pad[15];
 };
 #endif
+#ifndef KVM_CAP_COUNTER_OFFSET
+#define KVM_CAP_COUNTER_OFFSET 227
+
+struct kvm_arm_counter_offset {
+    __u64 counter_offset;
+    __u64 reserved;
+};
+#define KVM_ARM_SET_COUNTER_OFFSET _IOW(KVMIO, 0xb5, struct kvm_arm_counter_offset)
+#endif
 #define KVM_CALL_IS_SMC 1u /* in the word of kvm_run that older headers call longmode */
 
 /* What makes a vCPU's thread leave the guest. Only vCPU threads get it, and none is ever run. */
@@ -54,6 +63,7 @@ struct kvm {
     unsigned slot_count;
     bool logging;
 
+    uint64_t counter_offset;           /* the host's counter minus the guest's */
     struct kvm_gic_state *gic_initial; /* what a reset goes back to */
 };
 
@@ -79,7 +89,7 @@ void kvm_memory_detach(struct kvm *kvm);
 extern const struct pv_engine_gic_ops kvm_gic_ops;
 int kvm_gic_create(struct kvm *kvm, const struct pv_engine_gic_config *config,
                    struct pv_error **err);
-/* When all vCPUs are there. */
+/* When all vCPUs are there: starts the GIC, if there is one, and the counter. */
 int kvm_gic_start(struct kvm *kvm, struct pv_error **err);
 void kvm_gic_destroy(struct kvm *kvm);
 void kvm_set_line(struct pv_vcpu *vcpu, enum pv_vcpu_line line, bool level);

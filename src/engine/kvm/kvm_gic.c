@@ -19,10 +19,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-/* The counter is the VM's, not a vCPU's, since the Linux that this engine needs. */
-#define VIRTUAL_COUNT  KVM_REG_ARM_TIMER_CNT
-#define PHYSICAL_COUNT KVM_REG_ARM_PTIMER_CNT
-
 /* ---- Devices ---- */
 
 static int set_attr(int device, uint32_t group, uint64_t attr, const void *value)
@@ -193,14 +189,43 @@ static size_t walk(struct walk *w, const struct pv_engine_config *config)
     return w->at;
 }
 
+/* ---- The counter ---- */
+
+static int get_counter(struct pv_engine *engine, uint64_t *count)
+{
+    return kvm_get_reg(engine->vcpus[0].impl, KVM_REG_ARM_PTIMER_CNT, count);
+}
+
+/*
+ * By the offset of the whole VM, so that the virtual and the physical counter are the same; it is
+ * from the host's counter, which is the guest's plus the offset until now.
+ */
+static int set_counter(struct pv_engine *engine, uint64_t count)
+{
+    struct kvm *kvm = kvm_of(engine);
+    uint64_t now;
+    int ret = get_counter(engine, &now);
+    const struct kvm_arm_counter_offset offset = {.counter_offset =
+                                                      now + kvm->counter_offset - count};
+
+    if (ret >= 0 && ioctl(kvm->vm, KVM_ARM_SET_COUNTER_OFFSET, &offset) < 0)
+        ret = -errno;
+    if (ret >= 0)
+        kvm->counter_offset = offset.counter_offset;
+    return ret;
+}
+
 int kvm_gic_start(struct kvm *kvm, struct pv_error **err)
 {
     const struct pv_engine_config *config = &kvm->engine->config;
     struct walk counting = {.device = kvm->gic}, reading = {.device = kvm->gic};
 
+    int ret = set_counter(kvm->engine, 0);
+    if (ret < 0)
+        return pv_error_errno(err, -ret, "KVM's counter");
     if (kvm->gic < 0)
         return 0;
-    int ret = set_attr(kvm->gic, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL);
+    ret = set_attr(kvm->gic, KVM_DEV_ARM_VGIC_GRP_CTRL, KVM_DEV_ARM_VGIC_CTRL_INIT, NULL);
     if (ret < 0)
         return pv_error_errno(err, -ret, "KVM's interrupt controller does not start");
     const size_t count = walk(&counting, config);
@@ -263,18 +288,6 @@ static void send_msi(struct pv_engine *engine, uint32_t device_id, uint64_t addr
     if (ioctl(kvm_of(engine)->vm, KVM_SIGNAL_MSI, &message) < 0)
         pv_debug(PV_LOG_GIC, "message %#x of device %#x to %#llx: %s", data, device_id,
                  (unsigned long long)address, strerror(errno));
-}
-
-static int get_counter(struct pv_engine *engine, uint64_t *count)
-{
-    return kvm_get_reg(engine->vcpus[0].impl, VIRTUAL_COUNT, count);
-}
-
-static int set_counter(struct pv_engine *engine, uint64_t count)
-{
-    const struct kvm_vcpu *v = engine->vcpus[0].impl;
-    int ret = kvm_set_reg(v, VIRTUAL_COUNT, count);
-    return ret < 0 ? ret : kvm_set_reg(v, PHYSICAL_COUNT, count);
 }
 
 const struct pv_engine_gic_ops kvm_gic_ops = {
