@@ -76,8 +76,7 @@ static const struct pv_engine_ops *const engines[] = {
 #ifdef __x86_64__
     &pv_engine_jit,
 #endif
-    &pv_engine_fake,
-    NULL,
+    &pv_engine_fake,   NULL,
 };
 
 const struct pv_engine_ops *const *pv_engine_list(void)
@@ -555,6 +554,11 @@ void pv_engine_send_msi(struct pv_engine *engine, uint32_t device_id, uint64_t a
 int pv_engine_reset_gic(struct pv_engine *engine, struct pv_error **err)
 {
     return engine->ops->gic->reset(engine, err);
+}
+
+uint64_t pv_engine_counter_frequency(const struct pv_engine_ops *ops)
+{
+    return ops->gic->counter_frequency();
 }
 
 int pv_engine_get_counter(struct pv_engine *engine, uint64_t *count)

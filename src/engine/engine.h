@@ -135,6 +135,9 @@ void pv_engine_send_msi(struct pv_engine *engine, uint32_t device_id, uint64_t a
 /* Everything but the levels of input wires to reset values. While paused. */
 int pv_engine_reset_gic(struct pv_engine *engine, struct pv_error **err);
 
+/* Of its timers' counter, in Hz: CNTFRQ. Of every engine that has a GIC. */
+uint64_t pv_engine_counter_frequency(const struct pv_engine_ops *ops);
+
 /* CNTVCT and CNTPCT of all vCPUs, while paused: how a guest is kept from seeing time pass. */
 int pv_engine_get_counter(struct pv_engine *engine, uint64_t *count);
 int pv_engine_set_counter(struct pv_engine *engine, uint64_t count);
@@ -161,7 +164,8 @@ void pv_vcpu_power_down(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context);
 /* Holds a suspended vCPU awake while `level` is up: a wake-up signal beside the lines. */
 void pv_vcpu_set_wake(struct pv_vcpu *vcpu, bool level);
 
-/* Drives an interrupt input (not of an engine with a GIC of its own); wakes the vCPU from WFI and makes a running one look soon. */
+/* Drives an interrupt input (not of an engine with a GIC of its own); wakes the vCPU from WFI and
+ * makes a running one look soon. */
 void pv_vcpu_set_line(struct pv_vcpu *vcpu, enum pv_vcpu_line line, bool level);
 
 /* The general state, for tests, debuggers and snapshots; only while paused or powered off. */

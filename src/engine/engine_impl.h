@@ -64,6 +64,7 @@ struct pv_engine_gic_ops {
     void (*set_spi)(struct pv_engine *engine, unsigned intid, bool level);
     void (*send_msi)(struct pv_engine *engine, uint32_t device_id, uint64_t address, uint32_t data);
     int (*reset)(struct pv_engine *engine, struct pv_error **err);
+    uint64_t (*counter_frequency)(void);
     int (*get_counter)(struct pv_engine *engine, uint64_t *count);
     int (*set_counter)(struct pv_engine *engine, uint64_t count);
 };

@@ -381,8 +381,14 @@ static int create_chips(struct pv_machine *machine, struct pv_error **err)
         .its = config->msi == PV_MSI_ITS,
         .engine_gic = pv_engine_has_gic(config->engine),
     };
-    const struct pv_gtimer_config timer = {config->loop, config->vcpus, pv_clock_ns, set_ppi,
-                                           machine};
+    const struct pv_gtimer_config timer = {
+        .loop = config->loop,
+        .vcpus = config->vcpus,
+        .now_ns = pv_clock_ns,
+        .set_ppi = set_ppi,
+        .opaque = machine,
+        .frequency = interrupts.engine_gic ? pv_engine_counter_frequency(config->engine) : 0,
+    };
     int ret = pv_interrupts_create(&machine->interrupts, &interrupts, err);
 
     if (ret >= 0)
@@ -529,6 +535,9 @@ int pv_machine_start(struct pv_machine *machine, struct pv_error **err)
     if (ret < 0)
         return ret;
     pv_interrupts_attach(machine->interrupts, machine->engine);
+    /* What goes by the board's counter (the watchdog) is to go by the guest's. */
+    if (pv_engine_has_gic(machine->config.engine))
+        pv_engine_set_counter(machine->engine, pv_gtimer_count(machine->timer));
     ret = boot(machine);
     return ret < 0 ? pv_error_set(err, -ret, "the first vCPU does not start") : 0;
 }

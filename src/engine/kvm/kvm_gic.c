@@ -191,6 +191,14 @@ static size_t walk(struct walk *w, const struct pv_engine_config *config)
 
 /* ---- The counter ---- */
 
+/* Guests read the host's. */
+static uint64_t counter_frequency(void)
+{
+    uint64_t frequency;
+    asm volatile("mrs %0, cntfrq_el0" : "=r"(frequency));
+    return frequency;
+}
+
 static int get_counter(struct pv_engine *engine, uint64_t *count)
 {
     return kvm_get_reg(engine->vcpus[0].impl, KVM_REG_ARM_PTIMER_CNT, count);
@@ -294,6 +302,7 @@ const struct pv_engine_gic_ops kvm_gic_ops = {
     .set_spi = set_spi,
     .send_msi = send_msi,
     .reset = reset,
+    .counter_frequency = counter_frequency,
     .get_counter = get_counter,
     .set_counter = set_counter,
 };
