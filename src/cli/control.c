@@ -110,7 +110,15 @@ const struct cli_command cli_control = {
             "  reset               begin anew, whatever the guest is doing\n"
             "  kill                end the VM now\n"
             "  balloon size=SIZE   ask the guest for so much of its memory (run with --balloon)\n"
-            "  announce            have the guest tell its networks where it is\n\n"
+            "  announce            have the guest tell its networks where it is\n"
+            "  devices             its disks and networks\n"
+            "  attach disk=FILE [read-only=yes] [id=NAME]\n"
+            "  attach net=user|none [forward=tcp|udp:[ADDRESS:]HOSTPORT:GUESTPORT,...] [id=NAME]\n"
+            "                      put a device into a free slot; its id is printed\n"
+            "  detach id=NAME [timeout=SECONDS]\n"
+            "                      ask the guest for it, and wait until it has let go (30 s)\n"
+            "  detach id=NAME force=yes\n"
+            "                      take it at once; what the guest has not written is lost\n\n"
             "  --json              print the answer as JSON\n",
     .run = run,
 };

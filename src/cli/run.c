@@ -31,6 +31,7 @@ enum {
     OPTION_DISK,
     OPTION_CDROM,
     OPTION_NET,
+    OPTION_HOTPLUG_SLOTS,
     OPTION_CONSOLE,
     OPTION_CONSOLE_LOG,
     OPTION_CONTROL,
@@ -58,6 +59,7 @@ static const struct option run_options[] = {
     {"disk", required_argument, NULL, OPTION_DISK},
     {"cdrom", required_argument, NULL, OPTION_CDROM},
     {"net", required_argument, NULL, OPTION_NET},
+    {"hotplug-slots", required_argument, NULL, OPTION_HOTPLUG_SLOTS},
     {"console", required_argument, NULL, OPTION_CONSOLE},
     {"console-log", required_argument, NULL, OPTION_CONSOLE_LOG},
     {"control", required_argument, NULL, OPTION_CONTROL},
@@ -141,6 +143,11 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
     case OPTION_NET:
         request->net_given = true;
         ret = cli_parse_net(value, config, err);
+        break;
+    case OPTION_HOTPLUG_SLOTS:
+        ret = pv_parse_u64(value, "--hotplug-slots", 0, PV_CONFIG_MAX_SLOTS, &number, err);
+        if (ret >= 0)
+            config->hotplug_slots = (unsigned)number;
         break;
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
     case OPTION_CONSOLE_LOG: config->console_log = value; break;
@@ -361,6 +368,8 @@ const struct cli_command cli_run = {
             "                      NAT to the host's network (default), with ports of the host\n"
             "                      (127.0.0.1 unless ADDRESS says otherwise) that reach the guest\n"
             "  --net none          no network\n"
+            "  --hotplug-slots N   how many disks and networks 'pearvisor control' can attach\n"
+            "                      while the guest runs, 0 to 16 (default 4)\n"
             "  --console stdio|pty|unix:PATH[,virtio]\n"
             "                      where the guest's console goes (default stdio); with virtio it\n"
             "                      is the guest's hvc0 instead of its UART, ttyAMA0\n"
