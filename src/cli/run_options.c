@@ -6,7 +6,6 @@
 #include "base/util.h"
 #include "device/vsock.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -60,40 +59,6 @@ int cli_parse_acpi(const char *text, struct pv_config *config, struct pv_error *
     return 0;
 }
 
-int cli_parse_forward(const char *text, struct pv_port_forward *forward, struct pv_error **err)
-{
-    static const char form[] = "use tcp:[ADDRESS:]HOSTPORT:GUESTPORT or udp:...";
-    char copy[64];
-    char *fields[4];
-    size_t count = 0;
-    if (strlen(text) >= sizeof(copy))
-        return pv_error_set(err, EINVAL, "forward '%s': %s", text, form);
-    memcpy(copy, text, strlen(text) + 1);
-    char *rest = copy;
-    while (rest && count < PV_ARRAY_SIZE(fields))
-        fields[count++] = strsep(&rest, ":");
-    if (rest || count < 3 || (strcmp(fields[0], "tcp") != 0 && strcmp(fields[0], "udp") != 0))
-        return pv_error_set(err, EINVAL, "forward '%s': %s", text, form);
-
-    struct in_addr address = {0};
-    if (count == 4 && inet_pton(AF_INET, fields[1], &address) != 1)
-        return pv_error_set(err, EINVAL, "forward '%s': '%s' is not an IPv4 address", text,
-                            fields[1]);
-    uint64_t host, guest;
-    int ret = pv_parse_u64(fields[count - 2], "host port", 1, 65535, &host, err);
-    if (ret >= 0)
-        ret = pv_parse_u64(fields[count - 1], "guest port", 1, 65535, &guest, err);
-    if (ret < 0)
-        return pv_error_prefix(err, "forward '%s'", text);
-    *forward = (struct pv_port_forward){
-        .udp = fields[0][0] == 'u',
-        .host_address = ntohl(address.s_addr),
-        .host_port = (uint16_t)host,
-        .guest_port = (uint16_t)guest,
-    };
-    return 0;
-}
-
 int cli_parse_net(char *text, struct pv_config *config, struct pv_error **err)
 {
     if (!strcmp(text, "none")) {
@@ -117,7 +82,7 @@ int cli_parse_net(char *text, struct pv_config *config, struct pv_error **err)
         if (net.forward_count == PV_CONFIG_MAX_FORWARDS)
             return pv_error_set(err, EINVAL, "--net user: at most %u forwards",
                                 PV_CONFIG_MAX_FORWARDS);
-        int ret = cli_parse_forward(part + 8, &net.forwards[net.forward_count], err);
+        int ret = pv_port_forward_parse(part + 8, &net.forwards[net.forward_count], err);
         if (ret < 0)
             return pv_error_prefix(err, "--net user");
         net.forward_count++;

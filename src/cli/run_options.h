@@ -21,10 +21,4 @@ int cli_parse_vsock(char *text, struct pv_config *config, struct pv_error **err)
 int cli_parse_input(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_virtio(const char *text, struct pv_config *config, struct pv_error **err);
 
-/*
- * tcp:[HOSTADDR:]HOSTPORT:GUESTPORT or udp:..., as `--net user,forward=` has it. HOSTADDR is an
- * IPv4 address.
- */
-int cli_parse_forward(const char *text, struct pv_port_forward *forward, struct pv_error **err);
-
 #endif

@@ -21,6 +21,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#define MAX_WINDOWS 4u
+
 struct region {
     struct pv_region_info info;
     struct pv_mapping mapping; /* owned RAM only */
@@ -29,12 +31,18 @@ struct region {
     _Atomic uint64_t *dirty; /* RAM, once logging was on; NULL before */
 };
 
+struct window {
+    uint64_t address, size;
+};
+
 struct pv_address_space {
     pthread_rwlock_t lock;   /* protects regions and count; never held while calling out */
     struct region **regions; /* sorted by address */
     size_t count;
     pthread_mutex_t listener_lock; /* protects listeners; taken before `lock` */
     struct pv_as_listener *listeners;
+    struct window windows[MAX_WINDOWS]; /* constant once vCPUs run */
+    size_t window_count;
     _Atomic bool dirty_logging;
 };
 
@@ -232,6 +240,15 @@ int pv_as_add_mmio(struct pv_address_space *as, uint64_t address, uint64_t size,
     region->ops = ops;
     region->opaque = opaque;
     return insert(as, region, err);
+}
+
+int pv_as_add_window(struct pv_address_space *as, uint64_t address, uint64_t size,
+                     struct pv_error **err)
+{
+    if (as->window_count == MAX_WINDOWS)
+        return pv_error_set(err, ENOSPC, "address space: at most %u windows", MAX_WINDOWS);
+    as->windows[as->window_count++] = (struct window){address, size};
+    return 0;
 }
 
 int pv_as_remove(struct pv_address_space *as, uint64_t address)
@@ -450,11 +467,25 @@ static uint64_t load_le(const void *host, unsigned size)
     return value;
 }
 
+/* Where no region is. */
+static int access_nothing(const struct pv_address_space *as, uint64_t address, unsigned size)
+{
+    for (size_t i = 0; i < as->window_count; i++) {
+        const struct window *window = &as->windows[i];
+        if (address >= window->address &&
+            pv_range_ok(address - window->address, size, window->size))
+            return 0;
+    }
+    return -EFAULT;
+}
+
 int pv_as_cpu_read(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t *value)
 {
     struct region region;
-    if (!find(as, address, &region))
-        return -EFAULT;
+    if (!find(as, address, &region)) {
+        *value = ~UINT64_C(0) >> (64 - 8 * size);
+        return access_nothing(as, address, size);
+    }
     uint64_t offset = address - region.info.address;
     if (!pv_range_ok(offset, size, region.info.size))
         return -EFAULT;
@@ -469,7 +500,7 @@ int pv_as_cpu_write(struct pv_address_space *as, uint64_t address, unsigned size
 {
     struct region region;
     if (!find(as, address, &region))
-        return -EFAULT;
+        return access_nothing(as, address, size);
     uint64_t offset = address - region.info.address;
     if (!pv_range_ok(offset, size, region.info.size))
         return -EFAULT;

@@ -60,6 +60,13 @@ int pv_as_add_mmio(struct pv_address_space *as, uint64_t address, uint64_t size,
                    const struct pv_mmio_ops *ops, void *opaque, const char *name,
                    struct pv_error **err);
 
+/*
+ * Makes [address, address + size) a bus's window: where no region is, a vCPU reads ones and what it
+ * writes is dropped, instead of an abort. Before vCPUs run; the address space keeps it.
+ */
+int pv_as_add_window(struct pv_address_space *as, uint64_t address, uint64_t size,
+                     struct pv_error **err);
+
 /* Removes the region that starts at `address`; -ENOENT when there is none. */
 int pv_as_remove(struct pv_address_space *as, uint64_t address);
 
@@ -128,8 +135,9 @@ int pv_as_discard(struct pv_address_space *as, uint64_t address, uint64_t len, u
 /* ---- Accesses by a vCPU ---- */
 
 /*
- * One access of 1, 2, 4 or 8 bytes to whatever is there. -EFAULT when nothing is: the engine then
- * raises a synchronous external abort. An access that crosses a region's end is also -EFAULT.
+ * One access of 1, 2, 4 or 8 bytes to whatever is there. -EFAULT when nothing is, not even a
+ * window: the engine then raises a synchronous external abort. An access that crosses a region's
+ * end is also -EFAULT.
  */
 int pv_as_cpu_read(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t *value);
 int pv_as_cpu_write(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t value);

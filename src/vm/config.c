@@ -10,6 +10,7 @@ void pv_config_init(struct pv_config *config)
         .memory = PV_GIB,
         .msi = PV_MSI_ITS,
         .transport = PV_TRANSPORT_PCI,
+        .hotplug_slots = 4,
         .console = PV_CONSOLE_STDIO,
     };
 }

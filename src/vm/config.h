@@ -16,6 +16,8 @@
 #define PV_CONFIG_MAX_FORWARDS 32u
 #define PV_CONFIG_MAX_PORTS    8u
 #define PV_CONFIG_MAX_INPUTS   4u
+#define PV_CONFIG_MAX_SLOTS    16u /* for hotplug */
+#define PV_CONFIG_MAX_ID       20u /* what a disk's serial number holds */
 
 enum pv_config_transport {
     PV_TRANSPORT_PCI,
@@ -34,6 +36,7 @@ enum pv_config_acpi {
 };
 
 struct pv_config_disk {
+    const char *id; /* what the owner calls it; NULL: disk0, disk1 and so on */
     const char *path;
     bool read_only;
     enum pv_config_disk_bus bus;
@@ -46,6 +49,7 @@ enum pv_config_net_kind {
 };
 
 struct pv_config_net {
+    const char *id; /* likewise: net0 ... */
     enum pv_config_net_kind kind;
     struct pv_port_forward forwards[PV_CONFIG_MAX_FORWARDS];
     size_t forward_count;
@@ -89,9 +93,11 @@ struct pv_config {
     size_t disk_count;
     struct pv_config_net nets[PV_CONFIG_MAX_NETS];
     size_t net_count;
+    unsigned hotplug_slots; /* PCIe root ports, for what comes and goes later */
 
     enum pv_config_console console;
     const char *console_path; /* PV_CONSOLE_UNIX */
+    const char *console_log;  /* a file that gets all output too, or NULL */
     bool console_virtio;      /* the console is hvc0 instead of the UART, which is then silent */
     struct pv_config_port ports[PV_CONFIG_MAX_PORTS];
     size_t port_count;
@@ -106,7 +112,7 @@ struct pv_config {
     size_t input_count;
 };
 
-/* One vCPU, 1 GiB, console on stdio, no disks, no nets. */
+/* One vCPU, 1 GiB, console on stdio, no disks, no nets, four slots for hotplug. */
 void pv_config_init(struct pv_config *config);
 
 #endif

@@ -22,7 +22,7 @@ struct pv_control_request;
 struct pv_error;
 struct pv_loop;
 
-#define PV_CONTROL_MAX_ARGUMENTS 4
+#define PV_CONTROL_MAX_ARGUMENTS 6
 
 /* What a verb's `run` returns when it will call pv_control_answer() later. */
 #define PV_CONTROL_LATER 1

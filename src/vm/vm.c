@@ -9,10 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "block/block.h"
 #include "device/balloon.h"
-#include "device/blk.h"
-#include "device/net.h"
 #include "device/pvpanic.h"
 #include "device/rng.h"
 #include "engine/engine.h"
@@ -26,6 +23,7 @@
 #include "vm/control.h"
 #include "vm/devices.h"
 #include "vm/firmware.h"
+#include "vm/hotplug.h"
 #include "vm/verbs.h"
 
 #include <errno.h>
@@ -43,8 +41,7 @@ struct pv_vm {
     struct pv_chardev *silence; /* what the UART is connected to beside a virtio console */
     struct pv_machine *machine;
     struct pv_vm_devices *devices;
-    struct pv_virtio_device *nets[PV_CONFIG_MAX_NETS];
-    size_t net_count;
+    struct pv_vm_hotplug *hotplug;
     struct pv_control *control; /* or NULL */
     const struct pv_engine_ops *engine;
     unsigned cpus;
@@ -113,6 +110,8 @@ static int create_console(struct pv_vm *vm, const struct pv_config *config, stru
     case PV_CONSOLE_NULL: ret = pv_chardev_null_create(&vm->console, err); break;
     default: ret = pv_chardev_stdio_create(&vm->console, vm->loop, escape, vm, err); break;
     }
+    if (ret >= 0 && config->console_log)
+        ret = pv_chardev_log(vm->console, config->console_log, err);
     if (ret < 0)
         return pv_error_prefix(err, "console");
     if (ready && vm->events.console_ready)
@@ -130,49 +129,6 @@ static int plug(void *opaque, struct pv_virtio_device *device, struct pv_error *
                   : pv_virtio_mmio_create(device, pv_machine_virtio_mmio(vm->machine), -1, err);
     if (ret < 0)
         pv_virtio_device_destroy(device);
-    return ret;
-}
-
-static int add_disk(struct pv_vm *vm, const struct pv_config_disk *disk, unsigned queues,
-                    struct pv_error **err)
-{
-    const struct pv_block_options options = {.read_only = disk->read_only};
-    const struct pv_blk_options blk = {.queues = queues};
-    struct pv_virtio_device *device;
-    struct pv_block *block;
-    int ret = pv_block_open(&block, vm->loop, disk->path, &options, err);
-
-    if (ret < 0)
-        return ret;
-    ret = pv_blk_create(&device, vm->loop, vm->as, block, &blk, err);
-    if (ret < 0) {
-        pv_block_close(block);
-        return ret;
-    }
-    return plug(vm, device, err);
-}
-
-static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned index,
-                   unsigned queues, struct pv_error **err)
-{
-    /* QEMU's prefix, locally administered; addresses matter only within one NAT. */
-    const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, (uint8_t)(0x56 + index)};
-    struct pv_virtio_device *device;
-    struct pv_netdev *netdev;
-    int ret = net->kind == PV_NET_USER
-                  ? pv_netdev_user_create(&netdev, vm->loop, net->forwards, net->forward_count, err)
-                  : pv_netdev_null_create(&netdev, err);
-
-    if (ret < 0)
-        return ret;
-    ret = pv_net_create(&device, vm->loop, vm->as, netdev, mac, queues, err);
-    if (ret < 0) {
-        pv_netdev_destroy(netdev);
-        return ret;
-    }
-    ret = plug(vm, device, err);
-    if (ret >= 0)
-        vm->nets[vm->net_count++] = device;
     return ret;
 }
 
@@ -198,22 +154,32 @@ static void guest_panicked(void *opaque, enum pv_panic_event event)
 static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
     const unsigned queues = PV_MIN(config->cpus, MAX_QUEUES);
+    const struct pv_vm_hotplug_config hotplug = {
+        .loop = vm->loop,
+        .as = vm->as,
+        .machine = vm->machine,
+        .slots = config->hotplug_slots,
+        .queues = queues,
+        .packed_rings = vm->packed_rings,
+        .plug = plug,
+        .opaque = vm,
+    };
     const struct pv_vm_sockets sockets = {vm->loop, vm->as, vm->console, plug, port_ready, vm};
     struct pv_virtio_device *rng;
-    int ret = 0;
+    int ret = pv_vm_hotplug_create(&vm->hotplug, &hotplug, err);
 
     for (unsigned i = 0; i < config->net_count && ret >= 0; i++) {
-        ret = add_net(vm, &config->nets[i], i, queues, err);
+        ret = pv_vm_hotplug_add_net(vm->hotplug, &config->nets[i], err);
         if (ret < 0)
             return pv_error_prefix(err, "net %u", i);
     }
     for (unsigned i = 0; i < config->disk_count && ret >= 0; i++) {
-        if (config->disks[i].bus != PV_DISK_VIRTIO)
-            continue;
-        ret = add_disk(vm, &config->disks[i], queues, err);
+        ret = pv_vm_hotplug_add_disk(vm->hotplug, &config->disks[i], err);
         if (ret < 0)
             return pv_error_prefix(err, "disk %u", i);
     }
+    if (ret < 0)
+        return ret;
     ret = pv_rng_create(&rng, vm->loop, vm->as, err);
     if (ret >= 0)
         ret = plug(vm, rng, err);
@@ -347,8 +313,30 @@ void pv_vm_reset(struct pv_vm *vm)
 
 void pv_vm_announce(struct pv_vm *vm)
 {
-    for (size_t i = 0; i < vm->net_count; i++)
-        pv_net_announce(vm->nets[i]);
+    pv_vm_hotplug_announce(vm->hotplug);
+}
+
+bool pv_vm_device(const struct pv_vm *vm, size_t index, struct pv_vm_device *device)
+{
+    return pv_vm_hotplug_device(vm->hotplug, index, device);
+}
+
+int pv_vm_attach_disk(struct pv_vm *vm, const struct pv_config_disk *disk, const char **id,
+                      struct pv_error **err)
+{
+    return pv_vm_hotplug_attach_disk(vm->hotplug, disk, id, err);
+}
+
+int pv_vm_attach_net(struct pv_vm *vm, const struct pv_config_net *net, const char **id,
+                     struct pv_error **err)
+{
+    return pv_vm_hotplug_attach_net(vm->hotplug, net, id, err);
+}
+
+int pv_vm_detach(struct pv_vm *vm, const char *id, const struct pv_vm_detach *how,
+                 struct pv_error **err)
+{
+    return pv_vm_hotplug_detach(vm->hotplug, id, how, err);
 }
 
 void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)
@@ -395,6 +383,7 @@ void pv_vm_destroy(struct pv_vm *vm)
         return;
     pv_control_destroy(vm->control);
     pv_machine_destroy(vm->machine);
+    pv_vm_hotplug_destroy(vm->hotplug);
     pv_vm_devices_destroy(vm->devices);
     pv_chardev_destroy(vm->console);
     pv_chardev_destroy(vm->silence);

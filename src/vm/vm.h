@@ -82,4 +82,54 @@ struct pv_loop *pv_vm_loop(struct pv_vm *vm);
 /* After run, or without it. NULL is fine. */
 void pv_vm_destroy(struct pv_vm *vm);
 
+/* ---- Disks and networks; all on the loop's thread ---- */
+
+enum pv_vm_device_kind {
+    PV_VM_DISK,
+    PV_VM_NET,
+};
+
+/* Strings are valid until the next device comes or goes. */
+struct pv_vm_device {
+    const char *id;
+    enum pv_vm_device_kind kind;
+    const char *detail; /* a disk's path; "user" or "none" */
+    unsigned slot;      /* 1 and up: that of a root port, and so it can be detached; 0: it stays */
+    bool leaving;       /* the guest has been asked for it */
+};
+
+/* The device at `index` of a list without gaps; false behind its end. */
+bool pv_vm_device(const struct pv_vm *vm, size_t index, struct pv_vm_device *device);
+
+/*
+ * Puts a device into a free slot; the guest is told at once, also one that is not running yet.
+ * *id, unless NULL, is what it is called, valid as said above. On failure the VM is as before. A
+ * disk's bus is not looked at, and the guest sees its id as its serial number.
+ */
+int pv_vm_attach_disk(struct pv_vm *vm, const struct pv_config_disk *disk, const char **id,
+                      struct pv_error **err);
+int pv_vm_attach_net(struct pv_vm *vm, const struct pv_config_net *net, const char **id,
+                     struct pv_error **err);
+
+#define PV_VM_DETACH_LATER 1
+
+struct pv_vm_detach {
+    bool force;          /* without asking the guest, which may lose data */
+    uint64_t timeout_ns; /* how long it may take to let go */
+    /*
+     * The device is gone, or *err says why not (which is the callee's). A guest that took too long
+     * may still let go later. Not called when the VM is destroyed before. May be NULL.
+     */
+    void (*done)(void *opaque, struct pv_error **err);
+    void *opaque;
+};
+
+/*
+ * Asks the guest for a device: PV_VM_DETACH_LATER, and how->done will be called. With force it is
+ * taken: 0, and it is gone, for those too who had been asking. Or a negative errno: the device is
+ * not known, cannot go, has been asked for already, or the guest does not listen.
+ */
+int pv_vm_detach(struct pv_vm *vm, const char *id, const struct pv_vm_detach *how,
+                 struct pv_error **err);
+
 #endif
