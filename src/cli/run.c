@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* `pearvisor run`: one VM in the foreground, in this process. */
+#include "cli/run.h"
 #include "base/error.h"
 #include "base/parse.h"
 #include "base/util.h"
@@ -32,6 +33,7 @@ enum {
     OPTION_NET,
     OPTION_HOTPLUG_SLOTS,
     OPTION_CONSOLE,
+    OPTION_CONSOLE_LOG,
     OPTION_CONTROL,
     OPTION_MSI,
     OPTION_WATCHDOG,
@@ -59,6 +61,7 @@ static const struct option run_options[] = {
     {"net", required_argument, NULL, OPTION_NET},
     {"hotplug-slots", required_argument, NULL, OPTION_HOTPLUG_SLOTS},
     {"console", required_argument, NULL, OPTION_CONSOLE},
+    {"console-log", required_argument, NULL, OPTION_CONSOLE_LOG},
     {"control", required_argument, NULL, OPTION_CONTROL},
     {"msi", required_argument, NULL, OPTION_MSI},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
@@ -71,13 +74,6 @@ static const struct option run_options[] = {
     {"input", required_argument, NULL, OPTION_INPUT},
     CLI_HELP_OPTION,
     {0},
-};
-
-struct request {
-    struct pv_config config;
-    struct cli_image image;
-    char *append; /* the image's command line with --append behind it */
-    bool net_given;
 };
 
 static int parse_transport(const char *text, struct pv_config *config, struct pv_error **err)
@@ -116,7 +112,7 @@ static int parse_msi(const char *text, struct pv_config *config, struct pv_error
     return 0;
 }
 
-static int parse_option(struct request *request, int option, char *value, struct pv_error **err)
+static int parse_option(struct cli_run *request, int option, char *value, struct pv_error **err)
 {
     struct pv_config *config = &request->config;
     uint64_t number;
@@ -154,6 +150,7 @@ static int parse_option(struct request *request, int option, char *value, struct
             config->hotplug_slots = (unsigned)number;
         break;
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
+    case OPTION_CONSOLE_LOG: config->console_log = value; break;
     case OPTION_CONTROL: config->control_path = value; break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
     case OPTION_MSI: ret = parse_msi(value, config, err); break;
@@ -172,7 +169,7 @@ static int parse_option(struct request *request, int option, char *value, struct
 }
 
 /* Puts the image's disk first, and its kernel where none was given. */
-static int use_image(struct request *request, const char *name, struct pv_error **err)
+static int use_image(struct cli_run *request, const char *name, struct pv_error **err)
 {
     struct pv_config *config = &request->config;
     int ret = cli_image_find(&request->image, name, err);
@@ -237,7 +234,8 @@ static void on_port(void *opaque, const char *name, const char *path)
     fprintf(stderr, "pearvisor: port %s at %s\n", name, path);
 }
 
-static int run_vm(const struct pv_config *config, struct pv_error **err)
+int cli_run_vm(const struct pv_config *config, void (*ready)(void *opaque), void *opaque,
+               struct pv_error **err)
 {
     struct session session = {0};
     const struct pv_vm_events events = {
@@ -257,6 +255,8 @@ static int run_vm(const struct pv_config *config, struct pv_error **err)
         ret = pv_signal_create(&interrupt, loop, SIGINT, on_signal, &session, err);
     if (ret >= 0 && config->console == PV_CONSOLE_STDIO && isatty(STDIN_FILENO))
         fprintf(stderr, "pearvisor: Ctrl-] q leaves\r\n");
+    if (ret >= 0 && ready)
+        ready(opaque);
     if (ret >= 0)
         ret = pv_vm_run(session.vm, &reason, err);
     pv_signal_destroy(term);
@@ -265,7 +265,54 @@ static int run_vm(const struct pv_config *config, struct pv_error **err)
     return ret;
 }
 
-static int parse(const struct cli_command *command, struct request *request, int argc, char **argv)
+void cli_run_init(struct cli_run *run)
+{
+    pv_config_init(&run->config);
+}
+
+void cli_run_finish(struct cli_run *run)
+{
+    cli_image_finish(&run->image);
+    free(run->append);
+}
+
+static const struct option *find_option(const char *key)
+{
+    for (const struct option *option = run_options; option->name; option++) {
+        if (option->has_arg == required_argument && !strcmp(option->name, key))
+            return option;
+    }
+    return NULL;
+}
+
+bool cli_run_knows(const char *key)
+{
+    return find_option(key);
+}
+
+int cli_run_set(struct cli_run *run, const char *key, char *value, struct pv_error **err)
+{
+    const struct option *option = find_option(key);
+    if (!option)
+        return pv_error_set(err, EINVAL,
+                            "'%s' is not a key; keys are the options of 'pearvisor run', "
+                            "without the dashes",
+                            key);
+    return parse_option(run, option->val, value, err);
+}
+
+int cli_run_complete(struct cli_run *run, struct pv_error **err)
+{
+    struct pv_config *config = &run->config;
+    if (!config->kernel && !config->firmware && !config->disk_count)
+        return pv_error_set(err, EINVAL,
+                            "nothing to run: name an image, or give --kernel or --disk");
+    if (!run->net_given)
+        config->nets[config->net_count++] = (struct pv_config_net){.kind = PV_NET_USER};
+    return 0;
+}
+
+static int parse(const struct cli_command *command, struct cli_run *request, int argc, char **argv)
 {
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     int option;
@@ -279,24 +326,20 @@ static int parse(const struct cli_command *command, struct request *request, int
         return cli_usage(command, "unexpected argument '%s'", argv[optind + 1]);
     if (optind < argc && use_image(request, argv[optind], &err) < 0)
         return cli_fail(&err);
-    if (!request->config.kernel && !request->config.firmware && !request->config.disk_count)
-        return cli_usage(command, "nothing to run: name an image, or give --kernel or --disk");
-    if (!request->net_given)
-        request->config.nets[request->config.net_count++] =
-            (struct pv_config_net){.kind = PV_NET_USER};
+    if (cli_run_complete(request, &err) < 0)
+        return cli_usage_error(command, &err);
     return -1;
 }
 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
-    struct request request = {0};
+    struct cli_run request = {0};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
-    pv_config_init(&request.config);
+    cli_run_init(&request);
     int status = parse(command, &request, argc, argv);
     if (status < 0)
-        status = run_vm(&request.config, &err) < 0 ? cli_fail(&err) : CLI_OK;
-    cli_image_finish(&request.image);
-    free(request.append);
+        status = cli_run_vm(&request.config, NULL, NULL, &err) < 0 ? cli_fail(&err) : CLI_OK;
+    cli_run_finish(&request);
     return status;
 }
 
@@ -330,6 +373,7 @@ const struct cli_command cli_run = {
             "  --console stdio|pty|unix:PATH[,virtio]\n"
             "                      where the guest's console goes (default stdio); with virtio it\n"
             "                      is the guest's hvc0 instead of its UART, ttyAMA0\n"
+            "  --console-log FILE  where all that the guest writes there is appended as well\n"
             "  --control PATH      a socket to ask things of the VM (see 'pearvisor control')\n"
             "  --transport pci|mmio\n"
             "                      how virtio devices are attached (default pci)\n"

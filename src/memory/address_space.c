@@ -331,6 +331,15 @@ static void tell_dirty_log_changed(struct pv_address_space *as)
     pthread_mutex_unlock(&as->listener_lock);
 }
 
+static void tell_dirty_log_sync(struct pv_address_space *as, const struct pv_region_info *region)
+{
+    pthread_mutex_lock(&as->listener_lock);
+    for (struct pv_as_listener *l = as->listeners; l; l = l->next)
+        if (l->dirty_log_sync)
+            l->dirty_log_sync(l->opaque, region);
+    pthread_mutex_unlock(&as->listener_lock);
+}
+
 /* ---- Checked access ---- */
 
 static void mark_region(const struct region *region, uint64_t offset, uint64_t len)
@@ -509,7 +518,16 @@ int pv_as_cpu_write(struct pv_address_space *as, uint64_t address, unsigned size
 
 int pv_as_dirty_log(struct pv_address_space *as, bool enable, struct pv_error **err)
 {
+    struct pv_region_info info;
+    uint64_t address = 0;
     int ret = 0;
+
+    while (as->dirty_logging && pv_as_next(as, address, &info)) {
+        if (info.kind == PV_REGION_RAM)
+            tell_dirty_log_sync(as, &info);
+        if (!pv_add_ok(info.address, info.size, &address))
+            break;
+    }
     pthread_rwlock_wrlock(&as->lock);
     for (size_t i = 0; i < as->count && enable && !ret; i++) {
         struct region *region = as->regions[i];
@@ -545,6 +563,9 @@ void pv_as_mark_dirty(struct pv_address_space *as, uint64_t address, uint64_t le
 
 int pv_as_dirty_fetch(struct pv_address_space *as, uint64_t address, uint64_t *bitmap, size_t words)
 {
+    struct pv_region_info info;
+    if (pv_as_find(as, address, &info) && info.kind == PV_REGION_RAM)
+        tell_dirty_log_sync(as, &info);
     pthread_rwlock_rdlock(&as->lock);
     struct region *region = find_locked(as, address);
     int ret = 0;

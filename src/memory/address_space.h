@@ -99,6 +99,11 @@ struct pv_as_listener {
     void (*removed)(void *opaque, const struct pv_region_info *region);
     /* The dirty log was switched on or read: cached write permissions must go. */
     void (*dirty_log_changed)(void *opaque);
+    /*
+     * The log of a RAM region is about to be read or started anew: whoever keeps one of his own
+     * hands over what is in it (pv_as_mark_dirty) and begins again.
+     */
+    void (*dirty_log_sync)(void *opaque, const struct pv_region_info *region);
     void *opaque;
     struct pv_as_listener *next; /* the address space's */
 };

@@ -110,6 +110,8 @@ static int create_console(struct pv_vm *vm, const struct pv_config *config, stru
     case PV_CONSOLE_NULL: ret = pv_chardev_null_create(&vm->console, err); break;
     default: ret = pv_chardev_stdio_create(&vm->console, vm->loop, escape, vm, err); break;
     }
+    if (ret >= 0 && config->console_log)
+        ret = pv_chardev_log(vm->console, config->console_log, err);
     if (ret < 0)
         return pv_error_prefix(err, "console");
     if (ready && vm->events.console_ready)

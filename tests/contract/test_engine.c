@@ -63,23 +63,28 @@ static void device_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
 
 static const struct pv_mmio_ops device_ops = {device_read, device_write};
 
-/*
- * X0 = 1: power off the caller; 2: power on vCPU X1 at X2 with X3; 3: the caller stands by; 4: it
- * powers down, to come back at X1 with X2. Others count.
- */
+/* Firmware calls: numbers of PSCI's range, which every engine leaves to its client. */
+enum {
+    CALL_OFF = 0x84001000u, /* the caller powers off */
+    CALL_ON = 0x84001001u,  /* vCPU X1 at X2 with X3 */
+    CALL_STAND_BY = 0x84001002u,
+    CALL_POWER_DOWN = 0x84001003u, /* the caller, to come back at X1 with X2 */
+    CALL_OTHER = 0x84001004u,      /* is counted */
+};
+
 static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
 {
     struct machine *m = opaque;
     m->call_smc = smc;
     m->call_x0[vcpu] = x[0];
     m->calls[vcpu]++;
-    if (x[0] == 1)
+    if (x[0] == CALL_OFF)
         pv_vcpu_power_off(pv_engine_vcpu(m->engine, vcpu));
-    else if (x[0] == 2)
+    else if (x[0] == CALL_ON)
         x[0] = (uint64_t)pv_vcpu_power_on(pv_engine_vcpu(m->engine, (unsigned)x[1]), x[2], x[3]);
-    else if (x[0] == 3)
+    else if (x[0] == CALL_STAND_BY)
         pv_vcpu_standby(pv_engine_vcpu(m->engine, vcpu));
-    else if (x[0] == 4)
+    else if (x[0] == CALL_POWER_DOWN)
         pv_vcpu_power_down(pv_engine_vcpu(m->engine, vcpu), x[1], x[2]);
     else
         x[0] = 0x1234;
@@ -196,17 +201,17 @@ static struct pv_vcpu *cpu(struct machine *m, unsigned n)
     return pv_engine_vcpu(m->engine, n);
 }
 
-/* Waits for a condition that a vCPU brings about; five seconds are never needed. */
+/* Waits for a condition that a vCPU brings about; so long is never needed. */
 #define WAIT_FOR(condition)                                                                        \
     do {                                                                                           \
         for (unsigned tries = 0; !(condition); tries++) {                                          \
-            assert_true(tries < 5000);                                                             \
+            assert_true(tries < 60000);                                                            \
             usleep(1000);                                                                          \
         }                                                                                          \
     } while (0)
 
 #define OFF                                                                                        \
-    {.op = PV_FAKE_SET, .reg = 0, .value = 1},                                                     \
+    {.op = PV_FAKE_SET, .reg = 0, .value = CALL_OFF},                                              \
     {                                                                                              \
         .op = PV_FAKE_HVC                                                                          \
     }
@@ -309,7 +314,7 @@ static void test_mmio_zero_register(void **unused)
 static void test_calls(void **unused)
 {
     static const struct pv_fake_step steps[] = {
-        {.op = PV_FAKE_SET, .reg = 0, .value = 0x80000000},
+        {.op = PV_FAKE_SET, .reg = 0, .value = CALL_OTHER},
         {.op = PV_FAKE_SMC},
         {.op = PV_FAKE_WRITE, .reg = 0, .size = 8, .value = DATA},
         OFF};
@@ -333,6 +338,8 @@ static void test_client_sysregs(void **unused)
         {.op = PV_FAKE_SYSREG_WRITE, .reg = 4, .value = TEST_SYSREG},
         OFF};
     struct machine m;
+    if (pv_engine_has_gic(tested)) /* the registers are its own */
+        skip();
     open_machine(&m, 1);
     m.sysreg = 0x777;
     LOAD(&m, 0, steps);
@@ -355,7 +362,8 @@ static void test_wfi(void **unused)
     usleep(20000);
     assert_true(pv_vcpu_is_on(cpu(&m, 0)));
     pv_vcpu_get_stats(cpu(&m, 0), &stats);
-    assert_int_equal(stats.wfi_waits, 1);
+    if (!pv_engine_has_gic(tested)) /* where it sleeps inside vcpu_run nobody counts */
+        assert_int_equal(stats.wfi_waits, 1);
     pv_vcpu_set_line(cpu(&m, 0), PV_LINE_IRQ, true);
     WAIT_FOR(!pv_vcpu_is_on(cpu(&m, 0)));
     pv_vcpu_set_line(cpu(&m, 0), PV_LINE_IRQ, false);
@@ -369,7 +377,7 @@ static void test_wfi(void **unused)
 static void test_standby(void **unused)
 {
     static const struct pv_fake_step steps[] = {
-        {.op = PV_FAKE_SET, .reg = 0, .value = 3},
+        {.op = PV_FAKE_SET, .reg = 0, .value = CALL_STAND_BY},
         {.op = PV_FAKE_SMC},
         {.op = PV_FAKE_WRITE, .reg = 31, .size = 4, .value = MMIO_BASE},
         OFF};
@@ -393,7 +401,7 @@ static void test_standby(void **unused)
 static void test_power_down(void **unused)
 {
     static const struct pv_fake_step steps[] = {
-        {.op = PV_FAKE_SET, .reg = 0, .value = 4},
+        {.op = PV_FAKE_SET, .reg = 0, .value = CALL_POWER_DOWN},
         {.op = PV_FAKE_SET, .reg = 1, .value = CODE(1)},
         {.op = PV_FAKE_SET, .reg = 2, .value = 0x77},
         {.op = PV_FAKE_SMC},
@@ -516,7 +524,7 @@ static void test_many(void **unused)
         const struct pv_fake_step program[] = {
             {.op = PV_FAKE_SET, .reg = 1, .value = i + 1},
             {.op = PV_FAKE_SET, .reg = 2, .value = CODE(i + 1)},
-            {.op = PV_FAKE_SET, .reg = 0, .value = 2},
+            {.op = PV_FAKE_SET, .reg = 0, .value = CALL_ON},
             {.op = i + 1 < VCPUS ? PV_FAKE_HVC : PV_FAKE_SET, .reg = 3},
             OFF};
         memcpy(steps[i], program, sizeof(program));
@@ -573,11 +581,20 @@ static int run_suite(const struct pv_engine_ops *ops)
     return cmocka_run_group_tests_name(pv_engine_name(ops), tests, NULL, NULL);
 }
 
-int main(void)
+/* Every engine that can be used here, or the one named, which has to be. */
+int main(int argc, char **argv)
 {
     int failed = 0;
-    for (const struct pv_engine_ops *const *e = pv_engine_list(); *e; e++)
-        if (pv_engine_probe(*e, NULL) == 0)
+    for (const struct pv_engine_ops *const *e = pv_engine_list(); *e; e++) {
+        PV_CLEANUP_ERROR struct pv_error *err = NULL;
+        if (argc > 1 && strcmp(argv[1], pv_engine_name(*e)))
+            continue;
+        if (pv_engine_probe(*e, &err) == 0) {
             failed += run_suite(*e);
+        } else if (argc > 1) {
+            print_error("%s: %s\n", argv[1], pv_error_message(err));
+            failed++;
+        }
+    }
     return failed;
 }
