@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "block/block.h"
 #include "engine/engine.h"
+#include "engine/fake/fake.h"
 #include "host/clock.h"
 #include "host/loop.h"
 #include "machine/machine.h"
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 #define SLOTS 2u
+#define CPUS  2u
 
 enum { SLOT_CTL = 0x18, SLOT_STA = 0x1a };
 enum { LISTEN = 0x1029, POWER_OFF = 0x400, BUTTON = 1, PRESENT = 0x40 };
@@ -52,6 +54,11 @@ static void write_file(const char *path, const void *data, size_t size, off_t le
     close(fd);
 }
 
+static void fatal(void *opaque, const char *message)
+{
+    fail_msg("%s", message);
+}
+
 static int setup(void **state)
 {
     static struct fixture fixture;
@@ -71,9 +78,10 @@ static int setup(void **state)
         .loop = f->loop,
         .as = f->as,
         .engine = pv_engine_find("fake"),
-        .vcpus = 1,
+        .vcpus = CPUS,
         .ram_size = PV_MACHINE_MIN_RAM,
         .kernel = f->kernel,
+        .events = {.fatal = fatal},
     };
     assert_int_equal(pv_machine_create(&f->machine, &machine, NULL), 0);
     const struct pv_vm_hotplug_config config = {
@@ -349,6 +357,71 @@ static void test_force_and_release_together(void **state)
     assert_true(is_present(f, 1));
 }
 
+/*
+ * Two vCPUs use the slot and what is in it, and switch it on and off, as fast as they can, while
+ * devices come and go. What they see is of no matter; that nothing is used after it is gone is for
+ * the sanitizers to say.
+ */
+static void test_guest_that_is_busy(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t window = MEM64 + 0x100000, slot_control = express(f, 1) + SLOT_CTL;
+    const struct pv_fake_step setting_up[] = {
+        {PV_FAKE_SET, 0, 0, 0x010100},
+        {PV_FAKE_WRITE, 0, 4, port(1) + 0x18},
+        {PV_FAKE_SET, 0, 0, 0x00110011},
+        {PV_FAKE_WRITE, 0, 4, port(1) + 0x24},
+        {PV_FAKE_SET, 0, 0, (MEM64 >> 32) * UINT64_C(0x100000001)},
+        {PV_FAKE_WRITE, 0, 8, port(1) + 0x28},
+        {PV_FAKE_SET, 0, 0, 6},
+        {PV_FAKE_WRITE, 0, 2, port(1) + 4},
+        {PV_FAKE_SET, 0, 0, LISTEN},
+        {PV_FAKE_WRITE, 0, 2, slot_control}, /* power on */
+        {PV_FAKE_SET, 0, 0, UINT64_MAX},
+        {PV_FAKE_WRITE, 0, 2, express(f, 1) + SLOT_STA},
+        {PV_FAKE_SET, 0, 0, window},
+        {PV_FAKE_WRITE, 0, 8, card(1) + 0x20},
+        {PV_FAKE_SET, 0, 0, 6},
+        {PV_FAKE_WRITE, 0, 2, card(1) + 4},
+        {PV_FAKE_READ, 0, 4, window},
+        {PV_FAKE_SET, 0, 0, LISTEN | POWER_OFF},
+        {PV_FAKE_WRITE, 0, 2, slot_control},
+        {PV_FAKE_JUMP, 0, 0, 0},
+    };
+    const struct pv_fake_step using[] = {
+        {PV_FAKE_READ, 31, 4, card(1)},
+        {PV_FAKE_READ, 31, 2, window + 0x12},
+        {PV_FAKE_SET, 0, 0, 1},
+        {PV_FAKE_WRITE, 0, 1, window + 0x14},   /* status */
+        {PV_FAKE_WRITE, 0, 2, window + 0x3000}, /* a kick */
+        {PV_FAKE_WRITE, 31, 1, window + 0x14},
+        {PV_FAKE_READ, 31, 4, window + 0x2000}, /* its configuration */
+        {PV_FAKE_WRITE, 0, 4, card(1) + 0x3c},
+        {PV_FAKE_JUMP, 0, 0, 0},
+    };
+    struct pv_engine *engine = pv_machine_engine(f->machine);
+    pv_fake_set_program(pv_engine_vcpu(engine, 0), setting_up, PV_ARRAY_SIZE(setting_up));
+    pv_fake_set_program(pv_engine_vcpu(engine, 1), using, PV_ARRAY_SIZE(using));
+    assert_int_equal(pv_machine_start(f->machine, NULL), 0);
+    assert_int_equal(pv_vcpu_power_on(pv_engine_vcpu(engine, 1), 0, 0), 0);
+
+    for (unsigned round = 0; round < 100; round++) {
+        struct pv_vm_detach how = {
+            .timeout_ns = PV_NSEC_PER_SEC / 1000, .done = answered, .opaque = f};
+        PV_CLEANUP_ERROR struct pv_error *err = NULL;
+        const unsigned answers = f->answers;
+        assert_int_equal(attach(f, f->disk, NULL, NULL), 0);
+        turn(f);
+        int ret = round % 2 ? pv_vm_hotplug_detach(f->hotplug, "disk0", &how, &err) : 0;
+        while (ret == PV_VM_DETACH_LATER && f->answers == answers)
+            assert_int_equal(pv_loop_run(f->loop, NULL), 0);
+        if (device_count(f))
+            assert_int_equal(detach(f, "disk0", true, NULL), 0);
+        assert_int_equal(device_count(f), 0);
+    }
+    pv_machine_stop(f->machine);
+}
+
 static void test_too_many_slots(void **state)
 {
     struct fixture *f = *state;
@@ -375,6 +448,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_guest_that_does_not_let_go, setup, teardown),
         cmocka_unit_test_setup_teardown(test_force_and_release_together, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_guest_that_is_busy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many_slots, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
