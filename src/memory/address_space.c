@@ -483,7 +483,7 @@ int pv_as_cpu_read(struct pv_address_space *as, uint64_t address, unsigned size,
 {
     struct region region;
     if (!find(as, address, &region)) {
-        *value = ~UINT64_C(0) >> (64 - 8 * size);
+        *value = 0;
         return access_nothing(as, address, size);
     }
     uint64_t offset = address - region.info.address;

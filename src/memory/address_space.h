@@ -61,8 +61,8 @@ int pv_as_add_mmio(struct pv_address_space *as, uint64_t address, uint64_t size,
                    struct pv_error **err);
 
 /*
- * Makes [address, address + size) a bus's window: where no region is, a vCPU reads ones and what it
- * writes is dropped, instead of an abort. Before vCPUs run; the address space keeps it.
+ * Makes [address, address + size) a bus's window: where no region is, a vCPU reads zeroes and what
+ * it writes is dropped, instead of an abort. Before vCPUs run; the address space keeps it.
  */
 int pv_as_add_window(struct pv_address_space *as, uint64_t address, uint64_t size,
                      struct pv_error **err);

@@ -15,8 +15,10 @@
  * Everything follows from one rule: the link is up while a card is present, powered, and neither
  * Link Disable nor Secondary Bus Reset holds it down. A card whose link goes down is reset, as its
  * power or its reset line would do, so that it comes up as if new. While the link is down nothing
- * behind the port answers: configuration reads give ones, BARs are not mapped, and a driver that
- * still uses them reads ones too, from the window of the address space.
+ * behind the port answers: configuration reads give ones, and BARs are not mapped. A driver that
+ * still uses them reads zeroes from the address space's window. A root complex may say what it
+ * likes there, and ones are common; but to a virtio driver, which waits for its device's status to
+ * become 0 before it lets go (Virtio 1.3, 4.1.4.3.2), a card that was pulled should look reset.
  *
  * A change begins under the root's lock, inside a write to configuration space or a call from the
  * host. What calls the card or the owner waits in `due` until the lock is dropped (settle()).
