@@ -184,6 +184,13 @@ int pv_vcpu_set_state(struct pv_vcpu *vcpu, const struct pv_vcpu_state *state);
 int pv_vcpu_get_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value);
 int pv_vcpu_set_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value);
 
+/*
+ * The system registers that are a PE's state beside struct pv_vcpu_state: whoever has saved these
+ * can go on with another engine. An engine may lack some (-ENOENT): features that its PE has not,
+ * timers and the GIC's CPU interface where these are the client's. `count` is set.
+ */
+const uint32_t *pv_engine_state_sysregs(size_t *count);
+
 /* Counters since power-on, for --stats and tests. */
 struct pv_vcpu_stats {
     uint64_t instructions; /* 0 when the engine does not count */
