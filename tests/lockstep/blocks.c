@@ -275,7 +275,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "lockstep-blocks: %s\n", err ? pv_error_message(err) : "cannot set up");
     else
         status = compare_all(&t, m, strtoul(argv[3], NULL, 0)) != 0;
-    machine_finish(&m[0]);
-    machine_finish(&m[1]);
+    pe_finish(&m[0]);
+    pe_finish(&m[1]);
     return status;
 }
