@@ -451,6 +451,7 @@ static int create_engine(struct pv_machine *machine, struct pv_error **err)
         .client_opaque = machine,
         .mpidr = machine->mpidr,
         .gic = pv_interrupts_engine(machine->interrupts),
+        .watch = config->watch,
     };
 
     return pv_engine_create(&machine->engine, config->engine, &engine, err);
