@@ -378,17 +378,13 @@ static void handle_fatal(struct pv_vcpu *vcpu, struct pv_error *error)
                                      pv_error_message(error));
 }
 
-/* The vCPU has stopped executing: what it is to do instead. Lock held. */
-static void after_run(struct pv_vcpu *vcpu, enum pv_exit why)
+/* Suspending where it is the engine that notices interrupts. Lock held. */
+static void suspend_in_engine(struct pv_vcpu *vcpu, enum pv_exit why)
 {
     const struct pv_engine_ops *ops = vcpu->engine->ops;
     struct pv_vcpu_runner *runner = vcpu->runner;
 
-    if (why == PV_EXIT_FATAL)
-        runner->power = POWER_OFF;
-    if (runner->power != POWER_ON)
-        return;
-    if (runner->suspend && ops->vcpu_suspend) {
+    if (runner->suspend) {
         ops->vcpu_suspend(vcpu, true);
         runner->asleep = runner->suspend;
         runner->suspend = SUSPEND_NONE;
@@ -398,11 +394,24 @@ static void after_run(struct pv_vcpu *vcpu, enum pv_exit why)
         if (runner->asleep == SUSPEND_POWER_DOWN)
             runner->power = POWER_STARTING;
         runner->asleep = SUSPEND_NONE;
-    } else if (runner->suspend) {
-        sleep_suspended(vcpu);
-    } else if (why == PV_EXIT_WFI) {
-        sleep_wfi(vcpu);
     }
+}
+
+/* The vCPU has stopped executing: what it is to do instead. Lock held. */
+static void after_run(struct pv_vcpu *vcpu, enum pv_exit why)
+{
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    if (why == PV_EXIT_FATAL)
+        runner->power = POWER_OFF;
+    if (runner->power != POWER_ON)
+        return;
+    if (vcpu->engine->ops->vcpu_suspend)
+        suspend_in_engine(vcpu, why);
+    else if (runner->suspend)
+        sleep_suspended(vcpu);
+    else if (why == PV_EXIT_WFI)
+        sleep_wfi(vcpu);
 }
 
 static void run_until_quit(struct pv_vcpu *vcpu)

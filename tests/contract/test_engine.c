@@ -795,10 +795,15 @@ static int run_suite(const struct pv_engine_ops *ops)
     return cmocka_run_group_tests_name(pv_engine_name(ops), tests, NULL, NULL);
 }
 
-/* Every engine that can be used here, or the one named, which has to be. */
+/*
+ * Every engine that can be used here, or the one named, which has to be; without the case named
+ * next, for hosts that are known to be wrong there.
+ */
 int main(int argc, char **argv)
 {
     int failed = 0;
+    if (argc > 2)
+        cmocka_set_skip_filter(argv[2]);
     for (const struct pv_engine_ops *const *e = pv_engine_list(); *e; e++) {
         PV_CLEANUP_ERROR struct pv_error *err = NULL;
         if (argc > 1 && strcmp(argv[1], pv_engine_name(*e)))
