@@ -40,6 +40,8 @@ enum {
     OPTION_BALLOON,
     OPTION_VSOCK,
     OPTION_INPUT,
+    OPTION_GPU,
+    OPTION_DISPLAY,
 };
 
 static const struct option run_options[] = {
@@ -65,6 +67,8 @@ static const struct option run_options[] = {
     {"balloon", required_argument, NULL, OPTION_BALLOON},
     {"vsock", required_argument, NULL, OPTION_VSOCK},
     {"input", required_argument, NULL, OPTION_INPUT},
+    {"gpu", required_argument, NULL, OPTION_GPU},
+    {"display", required_argument, NULL, OPTION_DISPLAY},
     CLI_HELP_OPTION,
     {0},
 };
@@ -157,6 +161,8 @@ static int parse_option(struct request *request, int option, char *value, struct
         break;
     case OPTION_VSOCK: ret = cli_parse_vsock(value, config, err); break;
     case OPTION_INPUT: ret = cli_parse_input(value, config, err); break;
+    case OPTION_GPU: ret = cli_parse_gpu(value, config, err); break;
+    case OPTION_DISPLAY: ret = cli_parse_display(value, config, err); break;
     }
     return ret;
 }
@@ -227,6 +233,14 @@ static void on_port(void *opaque, const char *name, const char *path)
     fprintf(stderr, "pearvisor: port %s at %s\n", name, path);
 }
 
+static void on_save(void *opaque, int signal_number)
+{
+    struct session *session = opaque;
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    if (pv_vm_save_picture(session->vm, &err) < 0)
+        fprintf(stderr, "pearvisor: %s\r\n", pv_error_message(err));
+}
+
 static int run_vm(const struct pv_config *config, struct pv_error **err)
 {
     struct session session = {0};
@@ -236,7 +250,7 @@ static int run_vm(const struct pv_config *config, struct pv_error **err)
         .port_ready = on_port,
         .opaque = &session,
     };
-    struct pv_signal *term = NULL, *interrupt = NULL;
+    struct pv_signal *term = NULL, *interrupt = NULL, *save = NULL;
     enum pv_vm_end reason;
     int ret = pv_vm_create(&session.vm, config, &events, err);
     if (ret < 0)
@@ -245,12 +259,15 @@ static int run_vm(const struct pv_config *config, struct pv_error **err)
     ret = pv_signal_create(&term, loop, SIGTERM, on_signal, &session, err);
     if (ret >= 0)
         ret = pv_signal_create(&interrupt, loop, SIGINT, on_signal, &session, err);
+    if (ret >= 0 && config->display == PV_DISPLAY_PNG)
+        ret = pv_signal_create(&save, loop, SIGUSR1, on_save, &session, err);
     if (ret >= 0 && config->console == PV_CONSOLE_STDIO && isatty(STDIN_FILENO))
         fprintf(stderr, "pearvisor: Ctrl-] q leaves\r\n");
     if (ret >= 0)
         ret = pv_vm_run(session.vm, &reason, err);
     pv_signal_destroy(term);
     pv_signal_destroy(interrupt);
+    pv_signal_destroy(save);
     pv_vm_destroy(session.vm);
     return ret;
 }
@@ -330,6 +347,14 @@ const struct cli_command cli_run = {
             "                      connects to CID 2, port P, reaches PATH/vsock.sock_P\n"
             "  --input keyboard|mouse|tablet[,...]\n"
             "                      input devices\n"
+            "  --gpu none|2d|venus[,size=WxH][,heads=N][,window=SIZE]\n"
+            "                      a virtio-gpu: 2d shows a framebuffer, venus adds Vulkan on the\n"
+            "                      host's driver (default none; 1280x800, 1 head, 4G that the\n"
+            "                      guest can map at a time)\n"
+            "  --display none|png=FILE|vnc[=:N|=unix:PATH][,password=TEXT]\n"
+            "                      who sees the GPU's picture: a file, written at the end and at\n"
+            "                      each SIGUSR1; or VNC viewers, at port 5900 + N (default 0) of\n"
+            "                      127.0.0.1 or a socket, with keyboard and tablet for the guest\n"
             "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
             "  --watchdog none|reset|poweroff\n"
             "                      gives the guest a watchdog (sbsa_gwdt); what when it bites\n"
