@@ -76,7 +76,8 @@ static int watch(struct jit *jit, const struct pv_engine_watch *watch, struct pv
         ret = jit_trace_create(&jit->trace, watch, jit->symbols, err);
     if (ret == 0 && watch->perf_map)
         ret = jit_perf_map_create(&jit->perf_map, jit, jit->symbols, err);
-    jit->by_block = watch->trace && watch->trace_entered;
+    if (watch->trace && watch->trace_entered)
+        jit->on_block = jit_trace_entered;
     return ret;
 }
 

@@ -138,10 +138,10 @@ struct jit {
     struct jit_trace *trace;
     struct jit_perf_map *perf_map;
     /*
-     * Every block comes back to the run loop at its end, and says how far it came (cpu_jit.at). Set
-     * before anything is translated.
+     * Called before each block is entered: all code then comes back to the run loop at a block's
+     * end, having said how far it came (cpu_jit.at). NULL, or set before anything is translated.
      */
-    bool by_block;
+    void (*on_block)(struct cpu *c, const void *code);
 };
 
 /* cache.c */

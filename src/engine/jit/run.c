@@ -185,15 +185,6 @@ static bool attend(struct cpu *c, bool *leave)
     return next != INTERP_RUN;
 }
 
-/* With jit->by_block: has the code come back at the block's end, where it is not linked. */
-static void begin_block(struct cpu *c)
-{
-    const struct jit *jit = c->interp->jit;
-    interp_look(c);
-    if (jit->trace)
-        jit_trace_entered(jit->trace, c);
-}
-
 enum pv_exit jit_run_loop(struct cpu *c)
 {
     const uint64_t floor = (uintptr_t)__builtin_frame_address(0) - FRAMES_SIZE;
@@ -228,10 +219,12 @@ enum pv_exit jit_run_loop(struct cpu *c)
             link = NULL;
             continue;
         }
-        if (PV_UNLIKELY(jit->by_block))
-            begin_block(c);
-        else if (link)
+        if (PV_UNLIKELY(jit->on_block)) {
+            interp_look(c); /* nothing is linked, and nothing goes on without the loop */
+            jit->on_block(c, code);
+        } else if (link) {
             jit_cache_link(jit, link, code);
+        }
         link = run_code(c, code);
         if (PV_UNLIKELY(c->leaving))
             return c->exit;

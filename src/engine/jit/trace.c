@@ -7,7 +7,7 @@
  *   entered 0 EL1 ffff800080012340 do_el0_svc+0x10
  *
  * (the vCPU's number behind `entered`, the physical address behind `at`). To see every entry the
- * run loop must: jit->by_block has all code come back to it at every block's end.
+ * run loop must: jit->on_block has all code come back to it at every block's end.
  */
 #include "base/error.h"
 #include "engine/jit/symbols.h"
@@ -79,8 +79,9 @@ void jit_trace_translated(struct jit_trace *trace, const struct jit_block *block
     funlockfile(trace->file);
 }
 
-void jit_trace_entered(struct jit_trace *trace, const struct cpu *c)
+void jit_trace_entered(struct cpu *c, const void *code)
 {
+    const struct jit_trace *trace = c->interp->jit->trace;
     if (!wanted(trace, c->pc))
         return;
     flockfile(trace->file);

@@ -34,6 +34,7 @@ void jit_trace_destroy(struct jit_trace *trace);
 /* `words` are the block's instructions. */
 void jit_trace_translated(struct jit_trace *trace, const struct jit_block *block, uint64_t va,
                           const uint32_t *words);
-void jit_trace_entered(struct jit_trace *trace, const struct cpu *c);
+/* As jit->on_block. */
+void jit_trace_entered(struct cpu *c, const void *code);
 
 #endif
