@@ -179,3 +179,42 @@ int cli_parse_input(char *text, struct pv_config *config, struct pv_error **err)
     }
     return 0;
 }
+
+/* FIRST-LAST, in hexadecimal with 0x or in decimal. */
+static int parse_range(char *text, struct pv_engine_watch *watch, struct pv_error **err)
+{
+    char *dash = strchr(text, '-');
+    if (!dash)
+        return pv_error_set(err, EINVAL,
+                            "--trace-engine: unknown '%s'; 'entered' or a range of addresses, "
+                            "FIRST-LAST, can follow the file",
+                            text);
+    *dash = '\0';
+    int ret = pv_parse_u64(text, "--trace-engine FIRST", 0, UINT64_MAX, &watch->trace_first, err);
+    if (ret < 0)
+        return ret;
+    return pv_parse_u64(dash + 1, "--trace-engine LAST", watch->trace_first, UINT64_MAX,
+                        &watch->trace_last, err);
+}
+
+int cli_parse_trace(char *text, struct pv_engine_watch *watch, struct pv_error **err)
+{
+    char *rest = strchr(text, ',');
+    int ret = 0;
+    watch->trace = text;
+    watch->trace_entered = false;
+    watch->trace_first = 0;
+    watch->trace_last = UINT64_MAX;
+    if (rest)
+        *rest++ = '\0';
+    if (!*text)
+        return pv_error_set(err, EINVAL, "--trace-engine: a file name is needed");
+    while (rest && ret >= 0) {
+        char *word = strsep(&rest, ",");
+        if (!strcmp(word, "entered"))
+            watch->trace_entered = true;
+        else
+            ret = parse_range(word, watch, err);
+    }
+    return ret;
+}

@@ -70,6 +70,7 @@ struct pv_config_port {
 
 struct pv_config {
     const char *engine; /* NULL: the best usable one */
+    struct pv_engine_watch watch;
     unsigned cpus;
     uint64_t memory; /* bytes */
 

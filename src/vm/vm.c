@@ -211,6 +211,7 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
         .kernel = config->kernel,
         .initrd = config->initrd,
         .append = config->append,
+        .watch = config->watch,
         .events = {powered_off, was_reset, fatal, vm},
     };
     struct pv_firmware_files firmware;
@@ -337,6 +338,11 @@ int pv_vm_detach(struct pv_vm *vm, const char *id, const struct pv_vm_detach *ho
                  struct pv_error **err)
 {
     return pv_vm_hotplug_detach(vm->hotplug, id, how, err);
+}
+
+void pv_vm_report(struct pv_vm *vm, struct pv_buffer *out)
+{
+    pv_engine_report(pv_machine_engine(vm->machine), out);
 }
 
 void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)

@@ -8,6 +8,7 @@
 
 #include "vm/config.h"
 
+struct pv_buffer;
 struct pv_error;
 struct pv_loop;
 struct pv_vm;
@@ -75,6 +76,9 @@ struct pv_vm_info {
 
 /* On the loop's thread. */
 void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info);
+
+/* What the engine counted, as lines for people; after pv_vm_run(). */
+void pv_vm_report(struct pv_vm *vm, struct pv_buffer *out);
 
 /* The loop that the VM lives on, to put signals and timers of the owner's on. */
 struct pv_loop *pv_vm_loop(struct pv_vm *vm);
