@@ -34,16 +34,16 @@
 #include <errno.h>
 
 /* QEMU's generic root port, whose interface this is. */
-#define PORT_VENDOR   0x1b36
-#define PORT_DEVICE   0x000c
-#define PORT_CLASS    0x060400
-#define MSIX_BAR      0
-#define MSIX_VECTORS  1
-#define MAX_NUMBER    255u
-#define TYPE1_HEADER  1
-#define WINDOW_64     0x1u /* of the prefetchable window: 64 bits of address */
-#define WINDOW_BITS   0xfff0u
-#define WINDOW_LOWEST UINT64_C(0xfffff) /* a window's limit ends in these bits */
+#define PORT_VENDOR  0x1b36
+#define PORT_DEVICE  0x000c
+#define PORT_CLASS   0x060400
+#define MSIX_BAR     0
+#define MSIX_VECTORS 1
+#define MAX_NUMBER   255u
+#define TYPE1_HEADER 1
+#define WINDOW_64    0x1u /* of the prefetchable window: 64 bits of address */
+#define WINDOW_BITS  0xfff0u
+#define WINDOW_GRAIN PV_MIB /* limits are those of the last whole one */
 
 /* Type 1 header, PCI to PCI Bridge 1.2 section 3.2. */
 enum {
@@ -145,12 +145,12 @@ bool pci_port_forwards(const struct pv_pci_port *port, uint64_t address, uint64_
 {
     const uint8_t *config = port->function->config;
     uint64_t base = (uint64_t)(load(port, MEMORY_BASE) & WINDOW_BITS) << 16;
-    uint64_t last = (uint64_t)(load(port, MEMORY_LIMIT) & WINDOW_BITS) << 16 | WINDOW_LOWEST;
+    uint64_t last = (uint64_t)(load(port, MEMORY_LIMIT) & WINDOW_BITS) << 16 | (WINDOW_GRAIN - 1);
     uint64_t prefetch_base = (uint64_t)pci_load32(config + PREFETCH_BASE_HIGH) << 32 |
                              (uint64_t)(load(port, PREFETCH_BASE) & WINDOW_BITS) << 16;
     uint64_t prefetch_last = (uint64_t)pci_load32(config + PREFETCH_LIMIT_HIGH) << 32 |
                              (uint64_t)(load(port, PREFETCH_LIMIT) & WINDOW_BITS) << 16 |
-                             WINDOW_LOWEST;
+                             (WINDOW_GRAIN - 1);
     return port->link_up && (load(port, PCI_COMMAND) & PCI_COMMAND_MEMORY) &&
            (inside(address, size, base, last) ||
             inside(address, size, prefetch_base, prefetch_last));

@@ -61,7 +61,7 @@ class Test:
         kernel = guest.guest_kernel(self.args.release)
         append = "console=ttyAMA0 quiet pv.run=shell"
         options = ["--memory", "512M", "--cpus", "2", "--net", "none",
-                   "--control", self.control.path]
+                   "--control", self.control.path, *self.args.options]
         if self.args.firmware:
             image = self.folder / "boot.img"
             bootdisk.make_disk(image, "grub", kernel / "vmlinuz", kernel / "test.img", append)
@@ -207,6 +207,7 @@ def main():
     parser.add_argument("--release", default="13")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--firmware", action="store_true", help="boot by UEFI, with ACPI")
+    parser.add_argument("options", nargs="*", help="more for pearvisor run, after --")
     return guest.main(check, parser.parse_args())
 
 
