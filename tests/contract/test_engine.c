@@ -115,7 +115,8 @@ static void fatal(void *opaque, unsigned vcpu, const char *message)
     ((struct machine *)opaque)->fatals++;
 }
 
-static const struct pv_engine_client client = {smccc, sysreg_read, sysreg_write, fatal};
+static const struct pv_engine_client client = {
+    .smccc = smccc, .sysreg_read = sysreg_read, .sysreg_write = sysreg_write, .fatal = fatal};
 
 /* ---- Programs ---- */
 
