@@ -12,7 +12,7 @@
  *
  * The virtual timer is the CPU's, so the guest programs it without us. When it fires while the vCPU
  * runs, the framework says so once, and masks it. From then on its line is up, until the guest has
- * turned it off or set it anew, for which we look before each entry. When it fires while the vCPU
+ * turned it off or set it anew, for which we look at each exit. When it fires while the vCPU
  * sleeps in WFI, nobody says anything: the sleep ends at the time that the registers say.
  *
  * The same sources are built on Linux against a simulated framework (tests/hvf-sim), which checks
@@ -178,16 +178,21 @@ static void drive_vtimer(struct pv_vcpu *vcpu, bool level)
         config->client->vtimer(config->client_opaque, vcpu->index, level);
 }
 
-/* The guest has seen to the timer: its line goes down, and the framework may speak up again. */
+/*
+ * Brings the line up to date: a guest that has seen to its timer is not to be interrupted again,
+ * and one that asks the GIC before the framework has said anything is told the truth.
+ */
 static void look_at_vtimer(struct pv_vcpu *vcpu)
 {
     struct hvf_vcpu *v = vcpu->impl;
-    const uint64_t firing = TIMER_ENABLE | TIMER_ISTATUS;
+    const bool fires =
+        (hvf_sysreg(v, CNTV_CTL_EL0) & (TIMER_ENABLE | TIMER_IMASK | TIMER_ISTATUS)) ==
+        (TIMER_ENABLE | TIMER_ISTATUS);
 
-    if (!v->vtimer_fired || (hvf_sysreg(v, CNTV_CTL_EL0) & (firing | TIMER_IMASK)) == firing)
+    if (fires == v->vtimer_fired)
         return;
-    drive_vtimer(vcpu, false);
-    note(v, hv_vcpu_set_vtimer_mask(v->id, false));
+    note(v, hv_vcpu_set_vtimer_mask(v->id, fires));
+    drive_vtimer(vcpu, fires);
 }
 
 /* When a vCPU that goes to sleep now has to be woken for its timer. */
@@ -239,7 +244,10 @@ static enum pv_exit answer(struct pv_vcpu *vcpu, struct pv_error **err)
     switch (v->exit->reason) {
     case HV_EXIT_REASON_CANCELED: return PV_EXIT_KICK;
     case HV_EXIT_REASON_EXCEPTION: return hvf_exception(vcpu, err);
-    case HV_EXIT_REASON_VTIMER_ACTIVATED: drive_vtimer(vcpu, true); return PV_EXIT_KICK;
+    case HV_EXIT_REASON_VTIMER_ACTIVATED:
+        if (!v->vtimer_fired)
+            drive_vtimer(vcpu, true);
+        return PV_EXIT_KICK;
     default:
         pv_error_set(err, EIO, "the framework's exit %u is unknown", v->exit->reason);
         return PV_EXIT_FATAL;
@@ -261,9 +269,9 @@ static enum pv_exit vcpu_run(struct pv_vcpu *vcpu, struct pv_error **err)
         prepare(vcpu, attention);
         hv_return_t ret = hv_vcpu_run(v->id);
         note(v, ret);
+        look_at_vtimer(vcpu);
         if (ret == HV_SUCCESS)
             why = answer(vcpu, err);
-        look_at_vtimer(vcpu);
     }
     vcpu->wake_at = vtimer_deadline(vcpu);
     if (why != PV_EXIT_FATAL && v->error) {

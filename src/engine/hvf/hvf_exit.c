@@ -64,12 +64,12 @@ static void inject(struct hvf_vcpu *v, unsigned ec, uint32_t iss)
 }
 
 /* An external abort; the class says whether it came from a lower level. */
-static void inject_abort(struct hvf_vcpu *v, unsigned lower_class, uint64_t address)
+static void inject_abort(struct hvf_vcpu *v, unsigned lower_class, uint32_t write, uint64_t address)
 {
     const bool same = hvf_reg(v, HV_REG_CPSR) & 0xc;
 
     hvf_set_sysreg(v, FAR_EL1, address);
-    inject(v, lower_class + same, FSC_EXTERNAL);
+    inject(v, lower_class + same, write | FSC_EXTERNAL);
 }
 
 /* ---- Devices ---- */
@@ -128,7 +128,7 @@ static void data_abort(struct pv_vcpu *vcpu)
             set_data_register(v, a.reg, extend(&a, value));
     }
     if (ret < 0)
-        inject_abort(v, EC_DABORT_LOWER, e->virtual_address);
+        inject_abort(v, EC_DABORT_LOWER, (uint32_t)a.write << 6, e->virtual_address);
     else
         step_over(v);
 }
@@ -163,6 +163,13 @@ static bool is_ignored(uint32_t sysreg)
            (op0 == 3 && op1 == 3 && crn == 14 && crm >= 8);
 }
 
+/* The physical counter is the virtual one: of the client's there would be a little between them. */
+static bool is_counter(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value)
+{
+    return sysreg == PV_SYSREG(3, 3, 14, 0, 1) && /* CNTPCT_EL0 */
+           vcpu->engine->ops->timer->get_counter(vcpu->engine, value) >= 0;
+}
+
 static void sysreg_access(struct pv_vcpu *vcpu)
 {
     const struct pv_engine_config *config = &vcpu->engine->config;
@@ -176,7 +183,8 @@ static void sysreg_access(struct pv_vcpu *vcpu)
     bool known;
 
     if (iss & 1)
-        known = (client->sysreg_read &&
+        known = is_counter(vcpu, sysreg, &value) ||
+                (client->sysreg_read &&
                  client->sysreg_read(config->client_opaque, vcpu->index, sysreg, &value)) ||
                 is_ignored(sysreg);
     else
@@ -204,7 +212,7 @@ enum pv_exit hvf_exception(struct pv_vcpu *vcpu, struct pv_error **err)
     case EC_SYSREG: sysreg_access(vcpu); return PV_EXIT_KICK;
     case EC_DABORT_LOWER: data_abort(vcpu); return PV_EXIT_KICK;
     case EC_IABORT_LOWER:
-        inject_abort(v, EC_IABORT_LOWER, v->exit->exception.virtual_address);
+        inject_abort(v, EC_IABORT_LOWER, 0, v->exit->exception.virtual_address);
         return PV_EXIT_KICK;
     default:
         pv_error_set(err, EIO,
