@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `pearvisor run`: one VM in the foreground, in this process. */
 #include "cli/run.h"
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/parse.h"
 #include "base/util.h"
@@ -44,6 +45,12 @@ enum {
     OPTION_BALLOON,
     OPTION_VSOCK,
     OPTION_INPUT,
+    OPTION_STATS,
+    OPTION_TRACE_ENGINE,
+    OPTION_PERF_MAP,
+    OPTION_SYMBOLS,
+    OPTION_GPU,
+    OPTION_DISPLAY,
 };
 
 static const struct option run_options[] = {
@@ -72,6 +79,12 @@ static const struct option run_options[] = {
     {"balloon", required_argument, NULL, OPTION_BALLOON},
     {"vsock", required_argument, NULL, OPTION_VSOCK},
     {"input", required_argument, NULL, OPTION_INPUT},
+    {"stats", no_argument, NULL, OPTION_STATS},
+    {"trace-engine", required_argument, NULL, OPTION_TRACE_ENGINE},
+    {"perf-map", no_argument, NULL, OPTION_PERF_MAP},
+    {"symbols", required_argument, NULL, OPTION_SYMBOLS},
+    {"gpu", required_argument, NULL, OPTION_GPU},
+    {"display", required_argument, NULL, OPTION_DISPLAY},
     CLI_HELP_OPTION,
     {0},
 };
@@ -164,6 +177,12 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
         break;
     case OPTION_VSOCK: ret = cli_parse_vsock(value, config, err); break;
     case OPTION_INPUT: ret = cli_parse_input(value, config, err); break;
+    case OPTION_STATS: request->stats = true; break;
+    case OPTION_TRACE_ENGINE: ret = cli_parse_trace(value, &config->watch, err); break;
+    case OPTION_PERF_MAP: config->watch.perf_map = true; break;
+    case OPTION_SYMBOLS: config->watch.symbols = value; break;
+    case OPTION_GPU: ret = cli_parse_gpu(value, config, err); break;
+    case OPTION_DISPLAY: ret = cli_parse_display(value, config, err); break;
     }
     return ret;
 }
@@ -234,9 +253,26 @@ static void on_port(void *opaque, const char *name, const char *path)
     fprintf(stderr, "pearvisor: port %s at %s\n", name, path);
 }
 
-int cli_run_vm(const struct pv_config *config, void (*ready)(void *opaque), void *opaque,
+static void on_save(void *opaque, int signal_number)
+{
+    struct session *session = opaque;
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    if (pv_vm_save_picture(session->vm, &err) < 0)
+        fprintf(stderr, "pearvisor: %s\r\n", pv_error_message(err));
+}
+
+static void print_stats(struct pv_vm *vm)
+{
+    PV_CLEANUP_BUFFER struct pv_buffer text = PV_BUFFER_INIT(64 * PV_KIB);
+    pv_vm_report(vm, &text);
+    if (text.data)
+        fprintf(stderr, "%s", text.data);
+}
+
+int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opaque,
                struct pv_error **err)
 {
+    const struct pv_config *config = &run->config;
     struct session session = {0};
     const struct pv_vm_events events = {
         .console_escape = on_escape,
@@ -244,7 +280,7 @@ int cli_run_vm(const struct pv_config *config, void (*ready)(void *opaque), void
         .port_ready = on_port,
         .opaque = &session,
     };
-    struct pv_signal *term = NULL, *interrupt = NULL;
+    struct pv_signal *term = NULL, *interrupt = NULL, *save = NULL;
     enum pv_vm_end reason;
     int ret = pv_vm_create(&session.vm, config, &events, err);
     if (ret < 0)
@@ -253,14 +289,19 @@ int cli_run_vm(const struct pv_config *config, void (*ready)(void *opaque), void
     ret = pv_signal_create(&term, loop, SIGTERM, on_signal, &session, err);
     if (ret >= 0)
         ret = pv_signal_create(&interrupt, loop, SIGINT, on_signal, &session, err);
+    if (ret >= 0 && config->display == PV_DISPLAY_PNG)
+        ret = pv_signal_create(&save, loop, SIGUSR1, on_save, &session, err);
     if (ret >= 0 && config->console == PV_CONSOLE_STDIO && isatty(STDIN_FILENO))
         fprintf(stderr, "pearvisor: Ctrl-] q leaves\r\n");
     if (ret >= 0 && ready)
         ready(opaque);
     if (ret >= 0)
         ret = pv_vm_run(session.vm, &reason, err);
+    if (ret >= 0 && run->stats)
+        print_stats(session.vm);
     pv_signal_destroy(term);
     pv_signal_destroy(interrupt);
+    pv_signal_destroy(save);
     pv_vm_destroy(session.vm);
     return ret;
 }
@@ -338,7 +379,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     cli_run_init(&request);
     int status = parse(command, &request, argc, argv);
     if (status < 0)
-        status = cli_run_vm(&request.config, NULL, NULL, &err) < 0 ? cli_fail(&err) : CLI_OK;
+        status = cli_run_vm(&request, NULL, NULL, &err) < 0 ? cli_fail(&err) : CLI_OK;
     cli_run_finish(&request);
     return status;
 }
@@ -387,13 +428,29 @@ const struct cli_command cli_run = {
             "                      connects to CID 2, port P, reaches PATH/vsock.sock_P\n"
             "  --input keyboard|mouse|tablet[,...]\n"
             "                      input devices\n"
+            "  --gpu none|2d|venus[,size=WxH][,heads=N][,window=SIZE]\n"
+            "                      a virtio-gpu: 2d shows a framebuffer, venus adds Vulkan on the\n"
+            "                      host's driver (default none; 1280x800, 1 head, 4G that the\n"
+            "                      guest can map at a time)\n"
+            "  --display none|png=FILE|vnc[=:N|=unix:PATH][,password=TEXT]\n"
+            "                      who sees the GPU's picture: a file, written at the end and at\n"
+            "                      each SIGUSR1; or VNC viewers, at port 5900 + N (default 0) of\n"
+            "                      127.0.0.1 or a socket, with keyboard and tablet for the guest\n"
             "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
             "  --watchdog none|reset|poweroff\n"
             "                      gives the guest a watchdog (sbsa_gwdt); what when it bites\n"
             "  --on-panic none|reset|poweroff\n"
             "                      gives the guest a pvpanic device; what when it panics\n"
             "  --virtio packed=on|off\n"
-            "                      whether virtio devices offer packed rings (default off)\n\n"
+            "                      whether virtio devices offer packed rings (default off)\n"
+            "  --stats             prints at the end what the engine counted\n"
+            "  --trace-engine FILE[,entered][,FIRST-LAST]\n"
+            "                      writes to FILE each block that the translator makes and, with\n"
+            "                      entered, each time one is entered (slow); FIRST and LAST bound\n"
+            "                      the guest's virtual addresses\n"
+            "  --perf-map          writes /tmp/perf-PID.map, by which perf names guest code\n"
+            "  --symbols FILE      the guest kernel's /proc/kallsyms or System.map, for names in\n"
+            "                      these two; boot it with nokaslr\n\n"
             "Ctrl-] q leaves: the guest is asked to power off, and ended when asked again. So do\n"
             "SIGTERM and SIGINT. Ctrl-] Ctrl-] sends one Ctrl-] to the guest.\n\n"
             "Exit status: 0 after the guest powered off, 1 on failure, 2 for wrong usage.\n",

@@ -14,6 +14,7 @@ struct cli_run {
     struct cli_image image;
     char *append; /* the image's command line with --append behind it */
     bool net_given;
+    bool stats; /* what the engine counted is printed at the end */
 };
 
 void cli_run_init(struct cli_run *run);
@@ -29,7 +30,7 @@ int cli_run_set(struct cli_run *run, const char *key, char *value, struct pv_err
 int cli_run_complete(struct cli_run *run, struct pv_error **err);
 
 /* Runs it to its end. `ready` (or NULL) is called when all is made and nothing has run yet. */
-int cli_run_vm(const struct pv_config *config, void (*ready)(void *opaque), void *opaque,
+int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opaque,
                struct pv_error **err);
 
 #endif

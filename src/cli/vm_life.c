@@ -66,7 +66,7 @@ static int live(struct life *life, struct pv_error **err)
         run.config.console_path = CLI_VM_CONSOLE;
         run.config.console_log = CLI_VM_OUTPUT;
         run.config.control_path = CLI_VM_CONTROL;
-        ret = cli_run_vm(&run.config, is_ready, life, err);
+        ret = cli_run_vm(&run, is_ready, life, err);
     }
     cli_run_finish(&run);
     pv_vm_file_close(file);

@@ -20,6 +20,7 @@
  */
 #include "engine/engine_impl.h"
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -225,6 +226,10 @@ int pv_engine_create(struct pv_engine **out, const struct pv_engine_ops *ops,
         return pv_error_set(err, EINVAL, "%u vCPUs: must be 1 to %u", config->vcpus, PV_MAX_VCPUS);
     if (config->gic && !ops->gic)
         return pv_error_set(err, EINVAL, "engine %s has no interrupt controller", ops->name);
+    if ((config->watch.trace || config->watch.perf_map) && !ops->watches)
+        return pv_error_set(err, EINVAL,
+                            "engine %s translates nothing: only jit has a trace or a perf map",
+                            ops->name);
     struct pv_engine *engine = NULL;
     if (alloc_generic(&engine, ops, config) < 0)
         return pv_error_set(err, ENOMEM, "engine %s: out of memory", ops->name);
@@ -723,4 +728,24 @@ void pv_vcpu_get_stats(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *stats)
     if (there && vcpu->engine->ops->get_stats)
         vcpu->engine->ops->get_stats(vcpu, stats);
     stats->wfi_waits = atomic_load_explicit(&vcpu->runner->wfi_waits, memory_order_relaxed);
+    stats->cpu_ns = there ? pv_thread_cpu_ns(vcpu->thread) : 0;
+}
+
+void pv_engine_report(struct pv_engine *engine, struct pv_buffer *out)
+{
+    pv_buffer_printf(out, "engine: %s\n", engine->ops->name);
+    for (unsigned i = 0; i < engine->config.vcpus; i++) {
+        struct pv_vcpu_stats s;
+        pv_vcpu_get_stats(&engine->vcpus[i], &s);
+        pv_buffer_printf(out, "vCPU %u: %.3f s of CPU time", i, (double)s.cpu_ns / 1e9);
+        if (s.instructions)
+            pv_buffer_printf(out, ", %" PRIu64 " instructions", s.instructions);
+        pv_buffer_printf(
+            out,
+            ", %" PRIu64 " device accesses, %" PRIu64 " interrupts, %" PRIu64 " waits; %" PRIu64
+            " translations not in the first level of the TLB, %" PRIu64 " nor in the second\n",
+            s.mmio_exits, s.interrupts, s.wfi_waits, s.tlb_lookups, s.tlb_walks);
+    }
+    if (engine->ops->report)
+        engine->ops->report(engine, out);
 }

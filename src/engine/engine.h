@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 struct pv_address_space;
+struct pv_buffer;
 struct pv_engine;
 struct pv_engine_ops;
 struct pv_error;
@@ -78,6 +79,19 @@ struct pv_engine_client {
     void (*fatal)(void *opaque, unsigned vcpu, const char *message);
 };
 
+/* What an engine that translates shows of it, to those who look for a fault or for lost time. */
+struct pv_engine_watch {
+    /*
+     * The file that names each block as it is translated and, with `trace_entered`, each time one
+     * is entered, when it begins at a virtual address from trace_first to trace_last. Or NULL.
+     */
+    const char *trace;
+    bool trace_entered;
+    uint64_t trace_first, trace_last;
+    bool perf_map;       /* keep /tmp/perf-PID.map, by which perf names guest code */
+    const char *symbols; /* the guest kernel's System.map or kallsyms, for names in both; or NULL */
+};
+
 struct pv_engine_config {
     struct pv_address_space *as;
     unsigned vcpus; /* 1 to PV_MAX_VCPUS */
@@ -86,6 +100,7 @@ struct pv_engine_config {
     const uint64_t *mpidr; /* Aff3..Aff0 of each vCPU, `vcpus` of them; copied */
     /* Only for engines that have one, copied. NULL: the client has the GIC and drives the lines. */
     const struct pv_engine_gic_config *gic;
+    struct pv_engine_watch watch; /* strings need not outlive the call */
 };
 
 /* ---- Choosing ---- */
@@ -210,7 +225,12 @@ struct pv_vcpu_stats {
     uint64_t mmio_exits;
     uint64_t wfi_waits;
     uint64_t interrupts;
+    uint64_t tlb_lookups, tlb_walks; /* of its second level, and those that found nothing there */
+    uint64_t cpu_ns;                 /* host CPU time of the vCPU's thread */
 };
 void pv_vcpu_get_stats(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *stats);
+
+/* All of the engine's counters as lines for people; while no vCPU runs. */
+void pv_engine_report(struct pv_engine *engine, struct pv_buffer *out);
 
 #endif

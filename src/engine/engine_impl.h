@@ -26,6 +26,7 @@ struct pv_engine_ops {
     const struct pv_engine_gic_ops *gic;     /* or NULL: it has no interrupt controller */
     const struct pv_engine_timer_ops *timer; /* or NULL: the client has them all */
     bool thread_bound; /* get_state and the like run on the vCPU's thread, too */
+    bool watches;      /* it does what pv_engine_config.watch asks for */
 
     int (*probe)(struct pv_error **err);
     /* Sets engine->impl. The generic part is filled in already. */
@@ -59,6 +60,8 @@ struct pv_engine_ops {
     int (*get_sysreg)(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value);
     int (*set_sysreg)(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value);
     void (*get_stats)(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *stats);
+    /* Optional: lines of its own for pv_engine_report(). */
+    void (*report)(struct pv_engine *engine, struct pv_buffer *out);
 };
 
 /* An engine's interrupt controller; see the functions of engine.h that have these names. */

@@ -234,7 +234,7 @@ static int load_fdt(struct pv_machine *machine, struct pv_error **err)
 
     if (!buf)
         return pv_error_set(err, ENOMEM, "out of memory for the device tree");
-    if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+    if (getentropy(seed, sizeof(seed)) < 0)
         return pv_error_errno(err, errno, "random numbers");
     const struct pv_fdt_config config = {
         .vcpus = machine->config.vcpus,
@@ -459,6 +459,7 @@ static int create_engine(struct pv_machine *machine, struct pv_error **err)
         .client_opaque = machine,
         .mpidr = machine->mpidr,
         .gic = pv_interrupts_engine(machine->interrupts),
+        .watch = config->watch,
     };
 
     return pv_engine_create(&machine->engine, config->engine, &engine, err);

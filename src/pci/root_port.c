@@ -15,8 +15,10 @@
  * Everything follows from one rule: the link is up while a card is present, powered, and neither
  * Link Disable nor Secondary Bus Reset holds it down. A card whose link goes down is reset, as its
  * power or its reset line would do, so that it comes up as if new. While the link is down nothing
- * behind the port answers: configuration reads give ones, BARs are not mapped, and a driver that
- * still uses them reads ones too, from the window of the address space.
+ * behind the port answers: configuration reads give ones, and BARs are not mapped. A driver that
+ * still uses them reads zeroes from the address space's window. A root complex may say what it
+ * likes there, and ones are common; but to a virtio driver, which waits for its device's status to
+ * become 0 before it lets go (Virtio 1.3, 4.1.4.3.2), a card that was pulled should look reset.
  *
  * A change begins under the root's lock, inside a write to configuration space or a call from the
  * host. What calls the card or the owner waits in `due` until the lock is dropped (settle()).
@@ -95,7 +97,6 @@ enum {
 #define CONTROL_INTERRUPT 0x0020u
 #define CONTROL_LAMPS_ON  0x0140u
 #define CONTROL_LAMPS_OFF 0x03c0u
-#define CONTROL_LAMPS     0x03c0u
 #define CONTROL_POWER_OFF 0x0400u
 #define CONTROL_LINK      0x1000u
 #define CONTROL_WRITABLE  0x17efu
@@ -185,12 +186,17 @@ static void change_status(struct pv_pci_port *port, uint16_t clear, uint16_t set
 
 /* ---- Link and presence ---- */
 
+static bool is_off(const struct pv_pci_port *port)
+{
+    return pci_load16(registers(port, SLOT_CTL)) & CONTROL_POWER_OFF;
+}
+
 /* Brings the link in line with what holds it up or down. */
 static void update_link(struct pv_pci_port *port)
 {
     struct pv_pci_function *card = port->bus.slots[0];
     uint8_t *status = registers(port, PCI_EXP_LNKSTA);
-    bool up = port->present && !(pci_load16(registers(port, SLOT_CTL)) & CONTROL_POWER_OFF) &&
+    bool up = port->present && !is_off(port) &&
               !(pci_load16(registers(port, PCI_EXP_LNKCTL)) & LINK_CTL_DISABLE) &&
               !(load(port, BRIDGE_CONTROL) & BRIDGE_CONTROL_RESET);
 
@@ -219,11 +225,6 @@ static void release(struct pv_pci_port *port)
 {
     take_card_out(port);
     port->due.released = true;
-}
-
-static bool is_off(const struct pv_pci_port *port)
-{
-    return pci_load16(registers(port, SLOT_CTL)) & CONTROL_POWER_OFF;
 }
 
 /* What a change asks for that cannot be done with the lock held. */
@@ -262,10 +263,10 @@ void pci_port_written(struct pv_pci_port *port, unsigned offset, unsigned size, 
 {
     struct pv_pci_function *function = port->function, *card = port->bus.slots[0];
 
-    if (pci_touches(offset, size, PCI_COMMAND, 2) || pci_touches(offset, size, SECONDARY_BUS, 1)) {
-        if (port->link_up)
-            pci_follow_bridge(card);
-        port->due.card_command = port->link_up;
+    if (port->link_up && (pci_touches(offset, size, PCI_COMMAND, 2) ||
+                          pci_touches(offset, size, SECONDARY_BUS, 1))) {
+        pci_follow_bridge(card);
+        port->due.card_command = true;
     }
     if (pci_touches(offset, size, MEMORY_BASE, WINDOWS_END - MEMORY_BASE))
         pci_update_maps(function->bus->root);

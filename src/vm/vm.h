@@ -8,6 +8,7 @@
 
 #include "vm/config.h"
 
+struct pv_buffer;
 struct pv_error;
 struct pv_loop;
 struct pv_vm;
@@ -61,6 +62,9 @@ void pv_vm_announce(struct pv_vm *vm);
 /* Asks the guest for so much of its memory; false when it has no balloon. Any thread. */
 bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes);
 
+/* Keeps the display's picture, where the display does that. On the loop's thread. */
+int pv_vm_save_picture(struct pv_vm *vm, struct pv_error **err);
+
 /* Ends the VM now: pv_vm_run() returns. Any thread; async-signal-safe. */
 void pv_vm_kill(struct pv_vm *vm);
 
@@ -75,6 +79,9 @@ struct pv_vm_info {
 
 /* On the loop's thread. */
 void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info);
+
+/* What the engine counted, as lines for people; after pv_vm_run(). */
+void pv_vm_report(struct pv_vm *vm, struct pv_buffer *out);
 
 /* The loop that the VM lives on, to put signals and timers of the owner's on. */
 struct pv_loop *pv_vm_loop(struct pv_vm *vm);

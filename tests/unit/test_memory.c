@@ -64,6 +64,32 @@ static void nothing_outside_regions_is_reachable(void **state)
     assert_non_null(pv_as_host(as, end - 8, 8, true));
 }
 
+static void windows_answer_where_nothing_is(void **state)
+{
+    struct pv_address_space *as = *state;
+    const uint64_t end = RAM + 16 * PV_GUEST_PAGE;
+    uint64_t value = 1;
+    assert_int_equal(pv_as_add_window(as, RAM, 0x100000, NULL), 0);
+    assert_int_equal(pv_as_cpu_read(as, end, 4, &value), 0);
+    assert_int_equal(value, 0);
+    assert_int_equal(pv_as_cpu_write(as, end, 4, 1), 0);
+    assert_int_equal(pv_as_cpu_read(as, RAM + 0xffff8, 8, &value), 0);
+    assert_int_equal(pv_as_cpu_read(as, RAM + 0xffffc, 8, &value), -EFAULT);
+    assert_int_equal(pv_as_cpu_write(as, RAM + 0x100000, 1, 0), -EFAULT);
+    assert_int_equal(pv_as_cpu_read(as, RAM - 1, 1, &value), -EFAULT);
+
+    /* To vCPUs only, and what is there comes first. */
+    assert_int_equal(pv_as_read(as, end, &value, 4), -EFAULT);
+    assert_null(pv_as_host(as, end, 4, false));
+    assert_int_equal(pv_as_cpu_write(as, RAM, 4, 5), 0);
+    assert_int_equal(pv_as_cpu_read(as, RAM, 4, &value), 0);
+    assert_int_equal(value, 5);
+    assert_int_equal(pv_as_cpu_read(as, end - 4, 8, &value), -EFAULT);
+    for (unsigned i = 1; i < 4; i++)
+        assert_int_equal(pv_as_add_window(as, 0, PV_GUEST_PAGE, NULL), 0);
+    assert_int_equal(pv_as_add_window(as, 0, PV_GUEST_PAGE, NULL), -ENOSPC);
+}
+
 static void copies_cross_adjoining_regions(void **state)
 {
     struct pv_address_space *as = *state;
@@ -283,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(ram_reads_zero_and_keeps_what_is_written),
         TEST(nothing_outside_regions_is_reachable),
+        TEST(windows_answer_where_nothing_is),
         TEST(copies_cross_adjoining_regions),
         TEST(overlaps_and_odd_sizes_are_refused),
         TEST(mmio_is_for_vcpus_only),
