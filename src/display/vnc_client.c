@@ -504,6 +504,9 @@ static ssize_t init(struct vnc_client *client, const uint8_t *data, size_t size)
     int ret = send_bytes(client, hello, sizeof(hello));
     if (ret == 0)
         ret = send_bytes(client, name, sizeof(name) - 1);
+    const struct pv_rect all = {0, 0, client->server->picture.width,
+                                client->server->picture.height};
+    vnc_damage_add(&client->damage, &all); /* it has seen nothing so far */
     client->state = VNC_RUNNING;
     client->size_changed = false;
     pv_timer_set(client->patience, UINT64_MAX);
