@@ -439,7 +439,8 @@ int pv_virtio_gpu_create(struct pv_virtio_device **out, struct pv_loop *loop,
         ret = create_window(gpu, config->window, err);
     if (ret < 0) {
         pv_virtio_device_destroy(dev);
-        return pv_error_prefix(err, "virtio gpu");
+        pv_error_prefix(err, "virtio gpu");
+        return ret;
     }
     *out = dev;
     return 0;
