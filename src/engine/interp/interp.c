@@ -17,6 +17,8 @@ static void region_added(void *opaque, const struct pv_region_info *region)
 {
     /* Memory may appear where a device was, with other code in it. */
     struct interp *interp = opaque;
+    if (region->shared && region->kind == PV_REGION_RAM)
+        atomic_store(&interp->alone, false);
     interp_icache_invalidate_all(interp);
 }
 
@@ -51,6 +53,7 @@ static int interp_create(struct pv_engine *engine, struct pv_error **err)
         return pv_error_set(err, ENOMEM, "out of memory");
     interp->engine = engine;
     interp->as = engine->config.as;
+    interp->alone = engine->config.vcpus == 1;
     sysreg_build_index(interp);
     int ret = run_create(interp);
     if (ret < 0) {

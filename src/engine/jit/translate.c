@@ -270,6 +270,7 @@ struct jit_block *jit_translate(struct jit *jit, uint64_t pa, uint32_t mode, con
         .jit = jit,
         .block = block,
         .mode = mode,
+        .alone = atomic_load(&jit->interp->alone),
         .code =
             x64_begin(jit->memory.write + jit->used, jit->memory.exec + jit->used, JIT_BLOCK_CODE),
     };
