@@ -61,6 +61,7 @@ struct cpu_jit {
     uint32_t mode;                  /* enum jit_mode bits */
     uint64_t scratch[2];            /* for the code of one instruction */
     uint64_t exits[4], lookups;     /* statistics: by kind, and by physical address */
+    uint32_t at;                    /* jit->by_block: the offset in the page of what ran last */
     bool running;                   /* in vcpu_run and not waiting for the cache to be emptied */
 };
 

@@ -18,6 +18,10 @@
 #include "engine/interp/interp.h"
 #include "host/code_memory.h"
 
+struct jit_perf_map;
+struct jit_symbols;
+struct jit_trace;
+
 /*
  * What translated code depends on besides the instructions: a block is good for one combination.
  * The mode changes only between two runs of code, in instructions of class system and exceptions.
@@ -103,6 +107,7 @@ struct jit_stubs {
 struct jit_stats {
     _Atomic uint64_t blocks, instructions, host_bytes; /* translated */
     _Atomic uint64_t invalidated, emptied;
+    _Atomic uint64_t translate_ns;
 };
 
 /* All arrays are mappings that cost nothing until used. */
@@ -128,6 +133,14 @@ struct jit {
     bool emptying;          /* a vCPU waits until no other is running */
 
     struct jit_stats stats;
+    struct jit_symbols *symbols; /* these three may be NULL; watch.h */
+    struct jit_trace *trace;
+    struct jit_perf_map *perf_map;
+    /*
+     * Every block comes back to the run loop at its end, and says how far it came (cpu_jit.at). Set
+     * before anything is translated.
+     */
+    bool by_block;
 };
 
 /* cache.c */
