@@ -72,6 +72,7 @@ struct jit_cold {
 
 struct jit_translator {
     struct jit *jit;
+    struct jit_room *room;
     struct jit_block *block;
     struct x64_code code;
     uint32_t mode;
