@@ -15,17 +15,17 @@
 
 static void region_added(void *opaque, const struct pv_region_info *region)
 {
-    /* Memory may appear where a device was, with other code in it. */
+    /* Regions do not overlap, so nothing that was memory is different now. */
     struct interp *interp = opaque;
-    if (region->shared && region->kind == PV_REGION_RAM)
-        atomic_store(&interp->alone, false);
-    interp_icache_invalidate_all(interp);
+    if (region->shared && region->kind == PV_REGION_RAM && atomic_exchange(&interp->alone, false))
+        interp_icache_invalidate_all(interp);
 }
 
 static void region_removed(void *opaque, const struct pv_region_info *region)
 {
     struct interp *interp = opaque;
-    interp_icache_invalidate_all(interp);
+    if (region->kind != PV_REGION_MMIO) /* from where no code is fetched */
+        interp_icache_invalidate_all(interp);
     mmu_flush_everywhere(interp, TLB_FLUSH_HOST);
 }
 
