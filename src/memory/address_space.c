@@ -224,6 +224,7 @@ int pv_as_add_host(struct pv_address_space *as, uint64_t address, uint64_t size,
     if (!region)
         return -ENOMEM;
     region->info.host = host;
+    region->info.shared = true;
     region->info.fd = fd;
     region->info.fd_offset = fd_offset;
     region->ops = ops;

@@ -75,8 +75,9 @@ struct pv_region_info {
     uint64_t address;
     uint64_t size;
     enum pv_region_kind kind;
-    void *host; /* RAM and ROM: the first byte */
-    int fd;     /* -1 when not backed by a shareable object */
+    void *host;  /* RAM and ROM: the first byte */
+    bool shared; /* from pv_as_add_host(): others than vCPUs may update it by atomics */
+    int fd;      /* -1 when not backed by a shareable object */
     uint64_t fd_offset;
     const char *name;
 };

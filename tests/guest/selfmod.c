@@ -82,6 +82,22 @@ static void ahead(void)
     }
 }
 
+/* One line of a page that others of its lines branch to, and run into. */
+static void other_line(void)
+{
+    const uint64_t branches = FREE_PAGE(4), changes = branches + 64, runs_into = changes - 8;
+    put(branches, branches, 0x14000010 /* b .+64 */);
+    put(runs_into, runs_into, mov_w0(1));
+    put(runs_into + 4, runs_into + 4, 0xd503201f /* nop */);
+    put(changes + 4, changes + 4, RET);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        put(changes, changes, mov_w0(i));
+        CHECK_EQ(call(branches), i);
+        CHECK_EQ(call(branches), i); /* by a link, which the next change takes back */
+        CHECK_EQ(call(runs_into), i);
+    }
+}
+
 /* Between vCPUs: an ISB behind the news is all that the other one needs. */
 static void change_for_other(void)
 {
@@ -115,5 +131,6 @@ void guest_main(unsigned cpu)
     other_address();
     everything();
     ahead();
+    other_line();
     change_for_other();
 }

@@ -33,7 +33,7 @@ static int configure(struct pe *pe, const struct pe_layout *layout)
 
 int pe_init(struct pe *pe, const struct pe_layout *layout, struct pv_error **err)
 {
-    static const uint64_t mpidr[1];
+    static const uint64_t mpidr[2];
     static const struct pv_engine_client client;
     int ret = pv_as_create(&pe->as, err);
     if (ret == 0)
@@ -41,7 +41,7 @@ int pe_init(struct pe *pe, const struct pe_layout *layout, struct pv_error **err
     if (ret == 0)
         ret = pv_as_add_ram(pe->as, layout->code, layout->code_size, "code", err);
     const struct pv_engine_config config = {
-        .as = pe->as, .vcpus = 1, .client = &client, .mpidr = mpidr};
+        .as = pe->as, .vcpus = 1 + pe->other_vcpus, .client = &client, .mpidr = mpidr};
     if (ret == 0)
         ret = pv_engine_create(&pe->engine, pe->ops, &config, err);
     if (ret == 0)

@@ -30,6 +30,7 @@ struct pe_layout {
 
 struct pe {
     const struct pv_engine_ops *ops;
+    unsigned other_vcpus; /* 0 or 1, which never runs */
     struct pv_address_space *as;
     struct pv_engine *engine;
     struct pv_vcpu *vcpu;
@@ -38,7 +39,7 @@ struct pe {
     uint64_t esr, far, elr, spsr; /* after pe_take_syndrome() */
 };
 
-/* `ops` is set. */
+/* `ops` and `other_vcpus` are set. */
 int pe_init(struct pe *pe, const struct pe_layout *layout, struct pv_error **err);
 void pe_finish(struct pe *pe);
 

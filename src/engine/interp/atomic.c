@@ -2,18 +2,26 @@
 /*
  * Exclusives, ordered accesses and the atomics of FEAT_LSE.
  *
- * The exclusive monitor remembers the address and the value that a load-exclusive saw, and the
- * generation of its granule: one of a table of counters, shared by all vCPUs, that the granule's
- * host address hashes to. A store-exclusive makes the counter odd if it still is what was
- * remembered, stores by a host compare-and-swap, and leaves the counter even and another. Atomic
- * instructions raise it behind what they store. So a location that another PE changed and changed
+ * The exclusive monitor remembers the address and the value that a load-exclusive saw, and the word
+ * of its granule: one of a table shared by all vCPUs, chosen by the granule's host address. The
+ * word has a count and two flags. A load-exclusive sets WATCHED before it reads the location. A
+ * store-exclusive takes the word if it still is what was remembered, by setting BUSY, stores by a
+ * host compare-and-swap, and gives the word back with another count. An atomic instruction looks
+ * at the word first. If it is watched, it takes it too, and gives it back with another count and
+ * unwatched, for nobody's monitor holds any more. So a location that another PE changed and changed
  * back (ABA) fails the store-exclusive as the architecture's monitor would have it, although the
- * value is the same. Two granules with one counter make each other fail, which the architecture
- * allows (B2.12.2), and never both.
+ * value is the same, and an atomic that nobody watches costs one locked host instruction and a
+ * load. Whoever finds a word BUSY need not wait: monitors older than that are lost when it is given
+ * back, and younger ones are born lost.
  *
- * What goes unnoticed is ABA by plain stores alone: they raise nothing, because that would cost
+ * An atomic that found its word unwatched may store just after a load-exclusive has set WATCHED. If
+ * that read the location before the store, the next atomic of the same PE comes after WATCHED was
+ * set, and finds it: the first one made the value differ, and a change back is counted. Two
+ * granules with one word make each other fail, which the architecture allows (B2.12.2).
+ *
+ * What goes unnoticed is ABA by plain stores alone: they count nothing, because that would cost
  * every store. The store-exclusive then still finds the value that its load-exclusive read. So do
- * two atomics of other vCPUs that both stop between their operation and the counter.
+ * two atomics of two other PEs that both looked before WATCHED was set and stored after that.
  *
  * The address compared is the virtual one: a context switch clears the monitor by its ERET, and
  * code that stores through another alias may fail by the architecture's leave.
@@ -96,53 +104,53 @@ void interp_STLLR(struct cpu *c, const struct a64_insn *i)
 
 /* ---- Exclusives ---- */
 
-static unsigned generation_index(const void *host)
+static _Atomic uint32_t *granule_of(struct cpu *c, const void *host)
 {
-    const uint64_t granule = (uintptr_t)host / EXCLUSIVE_GRANULE;
-    return (unsigned)(granule * UINT64_C(0x9e3779b97f4a7c15) >> (64 - INTERP_GENERATION_BITS));
+    return &c->interp->granules[(uintptr_t)host / EXCLUSIVE_GRANULE % INTERP_GRANULE_WORDS];
 }
 
-static _Atomic uint32_t *generation_of(struct cpu *c, const void *host)
-{
-    return &c->interp->generation[generation_index(host)];
-}
-
-/* The granule's generation, to be read before the location is. */
+/* The granule's word, watched, to be read before the location is. */
 static uint32_t watch(struct cpu *c, uint64_t va, unsigned size)
 {
     const void *host = mem_exclusive(c, va, size);
     if (!host) /* a device: a store-exclusive to it is refused anyway */
         return 0;
-    /* Before the location is read, so an atomic that finds nobody watching came before that. */
-    atomic_store(&c->interp->watched[generation_index(host)], 1);
-    const uint32_t generation = atomic_load_explicit(generation_of(c, host), memory_order_acquire);
-    if (generation & 1)
+    _Atomic uint32_t *granule = granule_of(c, host);
+    uint32_t word = atomic_load_explicit(granule, memory_order_acquire);
+    if (!(word & (INTERP_GRANULE_WATCHED | INTERP_GRANULE_BUSY)))
+        word = atomic_fetch_or(granule, INTERP_GRANULE_WATCHED) | INTERP_GRANULE_WATCHED;
+    if (word & INTERP_GRANULE_BUSY)
         sched_yield(); /* its owner may wait for a host CPU, and until then no one can store */
-    return generation;
+    return word;
 }
 
-static void mark(struct cpu *c, uint64_t va, unsigned size, uint32_t generation, uint64_t low,
+/* True if the word was `word` and is the caller's now, until give_back(). */
+static bool take(_Atomic uint32_t *granule, uint32_t word)
+{
+    return (word & INTERP_GRANULE_WATCHED) && !(word & INTERP_GRANULE_BUSY) &&
+           atomic_compare_exchange_strong(granule, &word, word | INTERP_GRANULE_BUSY);
+}
+
+static void give_back(_Atomic uint32_t *granule, uint32_t next)
+{
+    atomic_store_explicit(granule, next, memory_order_release);
+}
+
+static void mark(struct cpu *c, uint64_t va, unsigned size, uint32_t granule, uint64_t low,
                  uint64_t high)
 {
-    c->monitor = (struct cpu_monitor){
-        .va = va, .size = size, .generation = generation, .value = {low, high}};
-}
-
-/* An atomic instruction has stored. */
-static void changed(struct cpu *c, const void *host)
-{
-    if (atomic_load(&c->interp->watched[generation_index(host)]))
-        atomic_fetch_add(generation_of(c, host), 2);
+    c->monitor =
+        (struct cpu_monitor){.va = va, .size = size, .granule = granule, .value = {low, high}};
 }
 
 static void load_exclusive(struct cpu *c, const struct a64_insn *i)
 {
     uint64_t va = ldst_base(c, i);
     unsigned size = size_of(i);
-    uint32_t generation = watch(c, va, size);
+    uint32_t granule = watch(c, va, size);
     uint64_t value = load_aligned(c, va, size);
     acquire();
-    mark(c, va, size, generation, value, 0);
+    mark(c, va, size, granule, value, 0);
     cpu_set_x(c, i->rd, value);
 }
 
@@ -155,19 +163,19 @@ static void load_exclusive_pair(struct cpu *c, const struct a64_insn *i)
 {
     uint64_t va = ldst_base(c, i);
     unsigned bytes = pair_bytes(i);
-    uint32_t generation = watch(c, va, bytes);
+    uint32_t granule = watch(c, va, bytes);
     uint64_t value[2] = {0};
     if (bytes == 8) {
         value[0] = load_aligned(c, va, 8);
         acquire();
-        mark(c, va, bytes, generation, value[0], 0);
+        mark(c, va, bytes, granule, value[0], 0);
         cpu_set_w(c, i->rd, (uint32_t)value[0]);
         cpu_set_w(c, i->ra, (uint32_t)(value[0] >> 32));
         return;
     }
     mem_read128(c, va, value);
     acquire();
-    mark(c, va, bytes, generation, value[0], value[1]);
+    mark(c, va, bytes, granule, value[0], value[1]);
     cpu_set_x(c, i->rd, value[0]);
     cpu_set_x(c, i->ra, value[1]);
 }
@@ -217,15 +225,13 @@ static bool compare_and_swap(void *host, unsigned size, uint64_t expected[2],
 static bool store_unless_changed(struct cpu *c, void *host, struct cpu_monitor *monitor,
                                  const uint64_t desired[2])
 {
-    _Atomic uint32_t *generation = generation_of(c, host);
-    uint32_t seen = monitor->generation;
-    if (seen & 1 || !atomic_compare_exchange_strong(generation, &seen, seen + 1))
+    _Atomic uint32_t *granule = granule_of(c, host);
+    if (atomic_load(&c->interp->alone)) /* jit/a64/atomic.c does not watch then */
+        return compare_and_swap(host, monitor->size, monitor->value, desired);
+    if (!take(granule, monitor->granule))
         return false;
     const bool stored = compare_and_swap(host, monitor->size, monitor->value, desired);
-    if (stored)
-        atomic_fetch_add(generation, 1);
-    else
-        atomic_fetch_sub(generation, 1);
+    give_back(granule, monitor->granule + INTERP_GRANULE_STEP);
     return stored;
 }
 
@@ -269,6 +275,32 @@ ALIAS(STLXP, store_exclusive_pair(c, i))
 
 /* ---- FEAT_LSE ---- */
 
+/* Around an atomic instruction's access: what exclusives watched there is lost. */
+struct change {
+    _Atomic uint32_t *granule; /* NULL: nobody watches */
+    uint32_t word;
+};
+
+static struct change begin_change(struct cpu *c, const void *host)
+{
+    struct change change = {granule_of(c, host), 0};
+    for (;;) {
+        change.word = atomic_load(change.granule);
+        if (!(change.word & INTERP_GRANULE_WATCHED))
+            return (struct change){0};
+        if (take(change.granule, change.word))
+            return change;
+        if (change.word & INTERP_GRANULE_BUSY)
+            sched_yield();
+    }
+}
+
+static void end_change(const struct change *change)
+{
+    if (change->granule)
+        give_back(change->granule, (change->word & ~INTERP_GRANULE_WATCHED) + INTERP_GRANULE_STEP);
+}
+
 void interp_CAS(struct cpu *c, const struct a64_insn *i)
 {
     unsigned size = size_of(i);
@@ -277,8 +309,9 @@ void interp_CAS(struct cpu *c, const struct a64_insn *i)
     const uint64_t desired[2] = {cpu_x(c, i->rd), 0};
     if (size < 8)
         expected[0] &= (UINT64_C(1) << 8 * size) - 1;
-    if (compare_and_swap(host, size, expected, desired))
-        changed(c, host);
+    struct change change = begin_change(c, host);
+    compare_and_swap(host, size, expected, desired);
+    end_change(&change);
     cpu_set_x(c, i->rm, expected[0]);
 }
 
@@ -293,8 +326,9 @@ void interp_CASP(struct cpu *c, const struct a64_insn *i)
         expected[0] = (uint32_t)expected[0] | expected[1] << 32;
         desired[0] = (uint32_t)desired[0] | desired[1] << 32;
     }
-    if (compare_and_swap(host, size, expected, desired))
-        changed(c, host);
+    struct change change = begin_change(c, host);
+    compare_and_swap(host, size, expected, desired);
+    end_change(&change);
     if (size == 8) {
         expected[1] = expected[0] >> 32;
         expected[0] = (uint32_t)expected[0];
@@ -318,6 +352,7 @@ void interp_CASP(struct cpu *c, const struct a64_insn *i)
     {                                                                                              \
         void *host = location(c, ldst_base(c, i), size_of(i));                                     \
         const uint64_t operand = cpu_x(c, i->rm);                                                  \
+        struct change change = begin_change(c, host);                                              \
         uint64_t old;                                                                              \
         switch (i->word >> 30) {                                                                   \
         case 0: FETCH(uint8_t, EXPR)                                                               \
@@ -325,7 +360,7 @@ void interp_CASP(struct cpu *c, const struct a64_insn *i)
         case 2: FETCH(uint32_t, EXPR)                                                              \
         default: FETCH(uint64_t, EXPR)                                                             \
         }                                                                                          \
-        changed(c, host);                                                                          \
+        end_change(&change);                                                                       \
         cpu_set_x(c, i->rd, old);                                                                  \
     }
 ATOMIC(LDADD, __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST))
@@ -353,6 +388,7 @@ ATOMIC(SWP, __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST))
     {                                                                                              \
         void *host = location(c, ldst_base(c, i), size_of(i));                                     \
         const uint64_t operand = cpu_x(c, i->rm);                                                  \
+        struct change change = begin_change(c, host);                                              \
         uint64_t old;                                                                              \
         switch (i->word >> 30) {                                                                   \
         case 0: FETCH_IF(uint8_t, prefix##int8_t, keep)                                            \
@@ -360,7 +396,7 @@ ATOMIC(SWP, __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST))
         case 2: FETCH_IF(uint32_t, prefix##int32_t, keep)                                          \
         default: FETCH_IF(uint64_t, prefix##int64_t, keep)                                         \
         }                                                                                          \
-        changed(c, host);                                                                          \
+        end_change(&change);                                                                       \
         cpu_set_x(c, i->rd, old);                                                                  \
     }
 ATOMIC_IF(LDSMAX, a > b, )

@@ -37,8 +37,8 @@ union cpu_vreg {
 /* What the last load-exclusive saw; size 0 when the monitor is open. atomic.c says how it works. */
 struct cpu_monitor {
     uint64_t va;
-    unsigned size; /* bytes */
-    uint32_t generation;
+    unsigned size;    /* bytes */
+    uint32_t granule; /* the granule's word */
     uint64_t value[2];
 };
 
@@ -60,6 +60,7 @@ struct cpu_jit {
     uint32_t mxcsr;                 /* as code left it: FP exceptions not in FPSR yet */
     uint32_t flags;                 /* NZCV as lahf and seto leave them in AX; jit/flags.h */
     uint32_t mode;                  /* enum jit_mode bits */
+    uint64_t scratch[2];            /* for the code of one instruction */
     uint64_t exits[4], lookups;     /* statistics: by kind, and by physical address */
     uint32_t at;                    /* jit->on_block: the offset in the page of what ran last */
     bool running;                   /* in vcpu_run and not waiting for the cache to be emptied */

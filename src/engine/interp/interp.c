@@ -15,15 +15,17 @@
 
 static void region_added(void *opaque, const struct pv_region_info *region)
 {
-    /* Memory may appear where a device was, with other code in it. */
+    /* Regions do not overlap, so nothing that was memory is different now. */
     struct interp *interp = opaque;
-    interp_icache_invalidate_all(interp);
+    if (region->shared && region->kind == PV_REGION_RAM && atomic_exchange(&interp->alone, false))
+        interp_icache_invalidate_all(interp);
 }
 
 static void region_removed(void *opaque, const struct pv_region_info *region)
 {
     struct interp *interp = opaque;
-    interp_icache_invalidate_all(interp);
+    if (region->kind != PV_REGION_MMIO) /* from where no code is fetched */
+        interp_icache_invalidate_all(interp);
     mmu_flush_everywhere(interp, TLB_FLUSH_HOST);
 }
 
@@ -51,6 +53,7 @@ static int interp_create(struct pv_engine *engine, struct pv_error **err)
         return pv_error_set(err, ENOMEM, "out of memory");
     interp->engine = engine;
     interp->as = engine->config.as;
+    interp->alone = engine->config.vcpus == 1;
     sysreg_build_index(interp);
     int ret = run_create(interp);
     if (ret < 0) {

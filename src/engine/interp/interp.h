@@ -9,7 +9,14 @@
 struct interp_code; /* what run.c shares among vCPUs */
 struct jit;         /* the translating engine's part, jit/jit.h */
 
-#define INTERP_GENERATION_BITS 12
+/*
+ * A word for the exclusive granules whose host addresses share these bits; atomic.c says how it is
+ * used. Above the flags it counts.
+ */
+#define INTERP_GRANULE_WORDS   4096u
+#define INTERP_GRANULE_WATCHED 1u /* a load-exclusive relies on the count */
+#define INTERP_GRANULE_BUSY    2u /* a store-exclusive or an atomic is at work */
+#define INTERP_GRANULE_STEP    4u
 
 struct interp {
     struct pv_engine *engine;
@@ -19,10 +26,12 @@ struct interp {
     struct jit *jit; /* NULL when this interprets */
     /* With `jit`: code in the physical page at pa, or anywhere, may have changed. Any thread. */
     void (*code_changed)(struct jit *jit, uint64_t pa, bool everywhere);
-    /* Of exclusive granules: even, or odd while a store-exclusive is at work (atomic.c). */
-    _Atomic uint32_t generation[1u << INTERP_GENERATION_BITS];
-    /* A load-exclusive has looked at this generation: until then atomics need not raise it. */
-    _Atomic uint8_t watched[1u << INTERP_GENERATION_BITS];
+    _Atomic uint32_t granules[INTERP_GRANULE_WORDS];
+    /*
+     * There is one vCPU and it has no memory that others update too: translated code need not lock
+     * its atomics, nor look who watches. Once false it stays so.
+     */
+    _Atomic bool alone;
     struct cpu *_Atomic cpus[PV_MAX_VCPUS]; /* NULL until made; freed with the engine */
     uint8_t sysreg_index[1u << 15];         /* encoding to row of the table, 0 for none */
 };

@@ -11,17 +11,22 @@
  * sets `emptying`, has every other come back to its run loop by an attention bit, and waits until
  * all are parked or out of vcpu_run.
  *
- * Code that changed (IC, changes of the memory map) kills the blocks of its page. Links lead from a
- * block to others of the same page only, so nothing alive leads to a dead block but the jump caches
- * of the vCPUs, which are keyed by the TLB's epochs, and what is being executed: every vCPU is
- * asked to move its epochs, which it does when it looks at its attention, no later than at its next
- * ISB.
+ * Each vCPU translates into room that it took beforehand, with no lock held, and adds what it made
+ * under the lock: unless another vCPU was first, or code of that page changed meanwhile, in which
+ * case it starts over.
+ *
+ * Code that changed (IC, changes of the memory map) kills the blocks that depend on its line. Links
+ * lead from a block to others of the same page only, and are taken back when their target dies. So
+ * nothing alive leads to a dead block but the jump caches of the vCPUs, which are keyed by the
+ * TLB's epochs, and what is being executed: every vCPU is asked to move its epochs, which it does
+ * when it looks at its attention, no later than at its next ISB.
  */
 #include "engine/jit/jit.h"
 
 #include "base/error.h"
 #include "base/log.h"
 #include "engine/interp/mmu.h"
+#include "engine/jit/translate.h"
 
 #include <errno.h>
 #include <string.h>
@@ -99,21 +104,79 @@ void jit_cache_add(struct jit *jit, struct jit_block *block)
 
     block->next_in_page = *page;
     *page = block;
+    atomic_fetch_add(&jit->stats.blocks, 1);
+    atomic_fetch_add(&jit->stats.instructions, block->count);
+    atomic_fetch_add(&jit->stats.host_bytes, block->size);
     atomic_store_explicit(&block->next, atomic_load_explicit(chain, memory_order_relaxed),
                           memory_order_relaxed);
     atomic_store_explicit(chain, block, memory_order_release);
 }
 
-void jit_cache_link(struct jit *jit, const struct jit_link *link, const void *code)
+/* ---- Room ---- */
+
+static bool take(struct jit_range *range, uint32_t need, uint32_t more, uint32_t *used,
+                 uint32_t limit)
+{
+    if (range->end - range->at >= need)
+        return true;
+    /* On behind its own, if nobody took that meanwhile. */
+    const uint32_t at = range->end == *used ? range->at : *used;
+    if (at > limit || limit - at < need)
+        return false;
+    *range = (struct jit_range){at, at + PV_MIN(limit - at, more)};
+    *used = range->end;
+    return true;
+}
+
+bool jit_cache_room(struct jit *jit, struct jit_room *room)
+{
+    const bool enough = room->code.end - room->code.at >= JIT_BLOCK_CODE &&
+                        room->records.end - room->records.at >= JIT_BLOCK_MAX &&
+                        room->links.end - room->links.at >= JIT_COLD_MAX &&
+                        room->blocks.end - room->blocks.at >= 1;
+    if (enough)
+        return true;
+    pthread_mutex_lock(&jit->lock);
+    const bool taken =
+        take(&room->code, JIT_BLOCK_CODE, JIT_ROOM_CODE, &jit->used, jit->limit) &&
+        take(&room->records, JIT_BLOCK_MAX, JIT_ROOM_ITEMS, &jit->record_count, JIT_RECORDS) &&
+        take(&room->links, JIT_COLD_MAX, JIT_ROOM_ITEMS, &jit->link_count, JIT_LINKS) &&
+        take(&room->blocks, 1, JIT_ROOM_ITEMS, &jit->block_count, JIT_BLOCKS);
+    pthread_mutex_unlock(&jit->lock);
+    return taken;
+}
+
+/* ---- Links ---- */
+
+/* The site is aligned, so a vCPU that executes it sees the old target or the new one. */
+static void direct(struct jit *jit, const struct jit_link *link, uint32_t code)
+{
+    int32_t *site = (int32_t *)(void *)(jit->memory.write + link->site);
+    __atomic_store_n(site, (int32_t)(code - (link->site + 4)), __ATOMIC_RELEASE);
+}
+
+void jit_cache_link(struct jit *jit, struct jit_link *link)
 {
     pthread_mutex_lock(&jit->lock);
-    if (!atomic_load(&link->from->dead)) {
-        const uint8_t *after = jit->memory.exec + link->site + 4;
-        int32_t *site = (int32_t *)(void *)(jit->memory.write + link->site);
-        /* Aligned, so a vCPU that executes it sees the old target or the new one. */
-        __atomic_store_n(site, (int32_t)((const uint8_t *)code - after), __ATOMIC_RELEASE);
+    const struct jit_block *from = link->from;
+    struct jit_block *to = jit_cache_find(jit, (from->pa & ~MMU_PAGE_MASK) | link->at, from->mode);
+    if (to && !link->made && !atomic_load(&from->dead)) {
+        direct(jit, link, to->code);
+        link->made = true;
+        link->next = to->incoming;
+        to->incoming = (uint32_t)(link - jit->links);
     }
     pthread_mutex_unlock(&jit->lock);
+}
+
+static void take_links_back(struct jit *jit, struct jit_block *block)
+{
+    while (block->incoming != JIT_NO_LINK) {
+        struct jit_link *link = &jit->links[block->incoming];
+        block->incoming = link->next;
+        direct(jit, link, link->away);
+        link->made = false;
+    }
 }
 
 /* ---- Code that changed ---- */
@@ -126,18 +189,21 @@ static void remove_from_chain(struct jit *jit, struct jit_block *block)
     atomic_store(at, atomic_load(&block->next));
 }
 
-static bool kill_page(struct jit *jit, uint64_t pa)
+/* Those that depend on the line at pa. */
+static bool kill_line(struct jit *jit, uint64_t pa)
 {
+    const uint64_t line = UINT64_C(1) << (pa & MMU_PAGE_MASK) / JIT_LINE;
     struct jit_block **at = page_of(jit, pa);
     bool any = false;
     while (*at) {
         struct jit_block *block = *at;
-        if ((block->pa ^ pa) >> MMU_PAGE_SHIFT) {
+        if ((block->pa ^ pa) >> MMU_PAGE_SHIFT || !(block->lines & line)) {
             at = &block->next_in_page;
             continue;
         }
         *at = block->next_in_page;
         remove_from_chain(jit, block);
+        take_links_back(jit, block);
         atomic_store(&block->dead, true);
         atomic_fetch_add(&jit->stats.invalidated, 1);
         any = true;
@@ -164,7 +230,12 @@ static bool kill_all(struct jit *jit)
 void jit_code_changed(struct jit *jit, uint64_t pa, bool everywhere)
 {
     pthread_mutex_lock(&jit->lock);
-    bool any = everywhere ? kill_all(jit) : kill_page(jit, pa);
+    if (everywhere)
+        for (unsigned i = 0; i < JIT_CHANGES; i++)
+            atomic_fetch_add(&jit->changes[i], 1);
+    else
+        atomic_fetch_add(jit_changes(jit, pa), 1);
+    bool any = everywhere ? kill_all(jit) : kill_line(jit, pa);
     pthread_mutex_unlock(&jit->lock);
     if (any)
         mmu_post_everywhere(jit->interp, TLB_FLUSH_NOTHING);
@@ -242,6 +313,7 @@ void jit_cache_empty(struct cpu *c)
     kill_all(jit);
     jit->used = jit->stubs_end;
     jit->record_count = jit->link_count = jit->block_count = 0;
+    memset(jit->room, 0, sizeof(jit->room));
     atomic_fetch_add(&jit->stats.emptied, 1);
     jit->emptying = false;
     pthread_cond_broadcast(&jit->changed);

@@ -48,23 +48,29 @@ struct jit_record {
 struct jit_block;
 
 /*
- * A place in code that goes to another block of the same page; at first to code that leaves to have
- * the link made. The blocks of a page die together, so no link ever has to be taken back.
+ * A place in code that goes to another block of the same page; at first, and again when that block
+ * dies, to code that leaves to have the link made. Offsets are in the code memory.
  */
 struct jit_link {
     struct jit_block *from;
-    uint32_t site; /* offset in the code memory of the rel32 */
+    uint32_t site; /* of the rel32 */
+    uint32_t away; /* of the code that leaves */
+    uint32_t next; /* the next link made to the same block, or JIT_NO_LINK */
     uint16_t at;   /* offset of the target in its page */
+    bool made;
 };
+#define JIT_NO_LINK UINT32_MAX
 
 struct jit_block {
     struct jit_block *_Atomic next; /* in its hash chain */
     struct jit_block *next_in_page; /* in its page's list */
     uint64_t pa;
+    uint64_t lines;    /* of its page, 64 bytes each: which the code depends on */
+    uint32_t incoming; /* links made to here */
     uint32_t mode;
     uint32_t code, size; /* offset in the code memory, bytes with cold parts */
     uint16_t count;      /* instructions */
-    _Atomic bool dead;   /* its page changed: nothing leads here any more */
+    _Atomic bool dead;   /* its lines changed: nothing leads here any more */
 };
 
 /* Where a virtual address's code is; valid when `key` is the vCPU's. */
@@ -98,17 +104,34 @@ struct jit_stubs {
 
 #define JIT_CODE_SIZE  (64 * PV_MIB)
 #define JIT_BLOCK_CODE (128 * 1024u) /* more than a block can need */
+#define JIT_ROOM_CODE  (256 * 1024u) /* what a vCPU takes at once */
+#define JIT_ROOM_ITEMS 2048u
 #define JIT_RECORDS    (1u << 20)
 #define JIT_LINKS      (1u << 20)
 #define JIT_BLOCKS     (1u << 19)
 #define JIT_HASH       (1u << 17)
 #define JIT_PAGE_HASH  (1u << 14)
+#define JIT_CHANGES    1024u
+
+/*
+ * What a vCPU may translate into: ranges of the code memory and of the arrays that it took for
+ * itself, so that no two vCPUs wait for each other while they translate.
+ */
+struct jit_range {
+    uint32_t at, end;
+};
+struct jit_room {
+    struct jit_range code, records, links, blocks;
+};
 
 struct jit_stats {
     _Atomic uint64_t blocks, instructions, host_bytes; /* translated */
     _Atomic uint64_t invalidated, emptied;
     _Atomic uint64_t translate_ns;
 };
+
+/* What IC IVAU invalidates (CTR_EL0.IminLine). */
+#define JIT_LINE 64u
 
 /* All arrays are mappings that cost nothing until used. */
 struct jit {
@@ -126,7 +149,10 @@ struct jit {
     struct jit_record *records;
     struct jit_link *links;
     struct jit_block *blocks;
-    uint32_t record_count, link_count, block_count;
+    uint32_t record_count, link_count, block_count; /* taken by vCPUs */
+    struct jit_room room[PV_MAX_VCPUS]; /* each touched by its vCPU, and by who empties */
+    /* Of code in the pages that hash here: a block translated meanwhile may be of the old one. */
+    _Atomic uint32_t changes[JIT_CHANGES];
     struct jit_block *_Atomic *hash; /* by pa and mode */
     struct jit_block **by_page;      /* lists of the blocks of pages that hash here */
 
@@ -149,6 +175,14 @@ int jit_cache_create(struct jit *jit, struct pv_error **err);
 void jit_cache_destroy(struct jit *jit);
 /* The live block, or NULL. The caller is running, or holds the lock. */
 struct jit_block *jit_cache_find(struct jit *jit, uint64_t pa, uint32_t mode);
+/* Changes whenever code in the page of pa may have. */
+static inline _Atomic uint32_t *jit_changes(struct jit *jit, uint64_t pa)
+{
+    return &jit->changes[(pa >> 12) % JIT_CHANGES];
+}
+
+/* Room for one more block; false when the memory is full. */
+bool jit_cache_room(struct jit *jit, struct jit_room *room);
 /* With the lock held. */
 void jit_cache_add(struct jit *jit, struct jit_block *block);
 /* interp->code_changed. */
@@ -159,15 +193,16 @@ void jit_cache_empty(struct cpu *c);
 void jit_enter_running(struct cpu *c);
 void jit_leave_running(struct cpu *c);
 
-/* Has the place go to `code`, unless its block is dead. */
-void jit_cache_link(struct jit *jit, const struct jit_link *link, const void *code);
+/* Has the place go to the block that it names, if both live. */
+void jit_cache_link(struct jit *jit, struct jit_link *link);
 
 /* stubs.c; jit->used moves behind them */
 void jit_stubs_emit(struct jit *jit);
 
 /* translate.c */
-/* NULL when the memory is full. With the lock held; `host` is the first instruction. */
-struct jit_block *jit_translate(struct jit *jit, uint64_t pa, uint32_t mode, const void *host);
+/* Into `room`, which has enough and shrinks; `host` is the first instruction. Without the lock. */
+struct jit_block *jit_translate(struct jit *jit, struct jit_room *room, uint64_t pa, uint32_t mode,
+                                const void *host);
 
 /* run.c */
 enum pv_exit jit_run_loop(struct cpu *c);

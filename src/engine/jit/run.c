@@ -57,17 +57,44 @@ static uint64_t key_of(const struct cpu *c)
     return c->tlb->code_epoch[half] << 24 | asid << 8 | c->jit.mode;
 }
 
-/* Translates the block at PC, with the lock held; NULL when the memory is full. */
+/*
+ * Adds the block just made of the code at PC, unless another vCPU was first, whose block it then
+ * is. NULL when code has changed since jit_changes() was `changes`. With the lock held.
+ */
+static struct jit_block *add(struct cpu *c, struct jit_block *block, const void *host,
+                             uint32_t changes)
+{
+    struct jit *jit = c->interp->jit;
+    struct jit_block *first = jit_cache_find(jit, block->pa, block->mode);
+    if (first || atomic_load(jit_changes(jit, block->pa)) != changes)
+        return first;
+    jit_cache_add(jit, block);
+    if (jit->trace)
+        jit_trace_translated(jit->trace, block, c->pc, host);
+    if (jit->perf_map)
+        jit_perf_map_add(jit->perf_map, jit, block, c->pc);
+    return block;
+}
+
+/* The block at PC, translated; NULL when the memory is full. */
 static struct jit_block *translate(struct cpu *c, uint64_t pa, const void *host)
 {
     struct jit *jit = c->interp->jit;
+    struct jit_room *room = &jit->room[c->vcpu->index];
     const uint64_t began = pv_clock_ns();
-    struct jit_block *block = jit_translate(jit, pa, c->jit.mode, host);
+    struct jit_block *block = NULL;
+
+    while (!block && jit_cache_room(jit, room)) {
+        struct jit_room rest = *room;
+        const uint32_t changes = atomic_load(jit_changes(jit, pa));
+        struct jit_block *made = jit_translate(jit, &rest, pa, c->jit.mode, host);
+        pthread_mutex_lock(&jit->lock);
+        block = add(c, made, host, changes);
+        pthread_mutex_unlock(&jit->lock);
+        if (block == made)
+            *room = rest;
+    }
     atomic_fetch_add(&jit->stats.translate_ns, pv_clock_ns() - began);
-    if (block && jit->trace)
-        jit_trace_translated(jit->trace, block, c->pc, host);
-    if (block && jit->perf_map)
-        jit_perf_map_add(jit->perf_map, jit, block, c->pc);
     return block;
 }
 
@@ -83,16 +110,11 @@ static const void *find(struct cpu *c)
     c->jit.lookups++;
     const void *host = mem_fetch(c, c->pc, &pa);
     struct jit_block *block = jit_cache_find(jit, pa, c->jit.mode);
+    if (!block)
+        block = translate(c, pa, host);
     if (!block) {
-        pthread_mutex_lock(&jit->lock);
-        block = jit_cache_find(jit, pa, c->jit.mode);
-        if (!block)
-            block = translate(c, pa, host);
-        pthread_mutex_unlock(&jit->lock);
-        if (!block) {
-            jit_cache_empty(c);
-            return NULL;
-        }
+        jit_cache_empty(c);
+        return NULL;
     }
     mmu_code_found(c->tlb, c->pc);
     *target =
@@ -140,10 +162,10 @@ void jit_call_handler(struct cpu *c, uint32_t index)
 }
 
 /* Runs code; PC is right when it comes back. Returns a link to make, or NULL. */
-static const struct jit_link *run_code(struct cpu *c, const void *code)
+static struct jit_link *run_code(struct cpu *c, const void *code)
 {
     struct jit *jit = c->interp->jit;
-    const struct jit_link *link = NULL;
+    struct jit_link *link = NULL;
 
     c->jit.flags = jit_flags_from_nzcv(c->nzcv);
     c->jit.page = c->pc & ~MMU_PAGE_MASK;
@@ -193,7 +215,7 @@ enum pv_exit jit_run_loop(struct cpu *c)
     c->leaving = false;
     /* Whoever raised has put the PE at its vector: go on from there. */
     (void)_setjmp(c->unwind);
-    const struct jit_link *link = NULL;
+    struct jit_link *link = NULL;
     for (;;) {
         if (atomic_load_explicit(&c->jit.floor, memory_order_relaxed) != floor)
             atomic_store(&c->jit.floor, floor);
@@ -223,7 +245,7 @@ enum pv_exit jit_run_loop(struct cpu *c)
             interp_look(c); /* nothing is linked, and nothing goes on without the loop */
             jit->on_block(c, code);
         } else if (link) {
-            jit_cache_link(jit, link, code);
+            jit_cache_link(jit, link);
         }
         link = run_code(c, code);
         if (PV_UNLIKELY(c->leaving))

@@ -21,7 +21,7 @@
 static uint32_t record_of(struct jit_translator *t)
 {
     if (t->record == UINT32_MAX) {
-        t->record = t->jit->record_count++;
+        t->record = t->room->records.at++;
         t->jit->records[t->record] = (struct jit_record){interp_handlers[t->insn->op], *t->insn};
     }
     return t->record;
@@ -93,8 +93,9 @@ struct jit_cold *jit_cold_link(struct jit_translator *t, unsigned at)
 {
     struct jit *jit = t->jit;
     struct jit_cold *cold = add_cold(t, JIT_COLD_LINK);
-    cold->index = jit->link_count++;
-    jit->links[cold->index] = (struct jit_link){.from = t->block, .at = (uint16_t)at};
+    cold->index = t->room->links.at++;
+    jit->links[cold->index] =
+        (struct jit_link){.from = t->block, .at = (uint16_t)at, .next = JIT_NO_LINK};
     return cold;
 }
 
@@ -165,6 +166,7 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
         break;
     case JIT_COLD_LINK:
         jit->links[cold->index].site = t->block->code + (uint32_t)cold->site;
+        jit->links[cold->index].away = t->block->code + (uint32_t)(t->code.at - t->code.start);
         x64_patch(t->code.start + cold->site, t->code.rx_delta, x64_here(&t->code));
         x64_mov_imm(&t->code, X64_RAX, cold->index);
         x64_jmp_to(&t->code, jit->stubs.leave[JIT_EXIT_LINK]);
@@ -255,27 +257,29 @@ static void translate_all(struct jit_translator *t)
         emit_cold(t, &t->cold[i]);
 }
 
-static bool has_room(const struct jit *jit)
+/* The lines of the page from the first instruction to the last one that was looked at. */
+static uint64_t lines_of(const struct jit_translator *t, unsigned decoded)
 {
-    return jit->used + JIT_BLOCK_CODE <= jit->limit &&
-           jit->record_count + JIT_BLOCK_MAX <= JIT_RECORDS &&
-           jit->link_count + JIT_COLD_MAX <= JIT_LINKS && jit->block_count < JIT_BLOCKS;
+    const unsigned first = t->insns[0].at / JIT_LINE, last = t->insns[decoded - 1].at / JIT_LINE;
+    return ~UINT64_C(0) << first & ~UINT64_C(0) >> (63 - last);
 }
 
-struct jit_block *jit_translate(struct jit *jit, uint64_t pa, uint32_t mode, const void *host)
+struct jit_block *jit_translate(struct jit *jit, struct jit_room *room, uint64_t pa, uint32_t mode,
+                                const void *host)
 {
-    if (!has_room(jit))
-        return NULL;
-    struct jit_block *block = &jit->blocks[jit->block_count];
-    *block = (struct jit_block){.pa = pa, .mode = mode, .code = jit->used};
+    struct jit_block *block = &jit->blocks[room->blocks.at++];
+    const uint32_t at = room->code.at;
+    *block = (struct jit_block){.pa = pa, .mode = mode, .code = at, .incoming = JIT_NO_LINK};
     struct jit_translator t = {
         .jit = jit,
+        .room = room,
         .block = block,
         .mode = mode,
-        .code =
-            x64_begin(jit->memory.write + jit->used, jit->memory.exec + jit->used, JIT_BLOCK_CODE),
+        .alone = atomic_load(&jit->interp->alone),
+        .code = x64_begin(jit->memory.write + at, jit->memory.exec + at, JIT_BLOCK_CODE),
     };
     decode(&t, pa, host);
+    block->lines = lines_of(&t, t.count);
     jit_nzcv_liveness(&t);
     translate_all(&t);
     if (t.code.overflow) /* cannot be: JIT_BLOCK_CODE is enough for any */
@@ -283,11 +287,6 @@ struct jit_block *jit_translate(struct jit *jit, uint64_t pa, uint32_t mode, con
 
     block->count = (uint16_t)t.count;
     block->size = (uint32_t)(t.code.at - t.code.start);
-    jit->block_count++;
-    jit->used = (uint32_t)pv_align_up(jit->used + block->size, 16);
-    atomic_fetch_add(&jit->stats.blocks, 1);
-    atomic_fetch_add(&jit->stats.instructions, t.count);
-    atomic_fetch_add(&jit->stats.host_bytes, block->size);
-    jit_cache_add(jit, block);
+    room->code.at = (uint32_t)pv_align_up(at + block->size, 16);
     return block;
 }

@@ -72,9 +72,11 @@ struct jit_cold {
 
 struct jit_translator {
     struct jit *jit;
+    struct jit_room *room;
     struct jit_block *block;
     struct x64_code code;
     uint32_t mode;
+    bool alone;                  /* interp.alone */
     const struct a64_insn *insn; /* the present one */
     unsigned index;              /* its place in the block */
     unsigned count;

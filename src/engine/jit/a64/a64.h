@@ -210,12 +210,21 @@
     X(LDAPR, jit_load_acquire)                                                                     \
     X(STLR, jit_store_release)                                                                     \
     X(STLLR, jit_store_release)                                                                    \
+    X(LDXR, jit_load_exclusive)                                                                    \
+    X(LDAXR, jit_load_exclusive)                                                                   \
+    X(STXR, jit_store_exclusive)                                                                   \
+    X(STLXR, jit_store_exclusive)                                                                  \
     X(CAS, jit_cas)                                                                                \
+    X(CASP, jit_casp)                                                                              \
     X(LDADD, jit_exchange)                                                                         \
     X(SWP, jit_exchange)                                                                           \
     X(LDCLR, jit_fetch_logic)                                                                      \
     X(LDSET, jit_fetch_logic)                                                                      \
-    X(LDEOR, jit_fetch_logic)
+    X(LDEOR, jit_fetch_logic)                                                                      \
+    X(LDSMAX, jit_fetch_extreme)                                                                   \
+    X(LDSMIN, jit_fetch_extreme)                                                                   \
+    X(LDUMAX, jit_fetch_extreme)                                                                   \
+    X(LDUMIN, jit_fetch_extreme)
 
 #define JIT_TRANSLATED(X)                                                                          \
     JIT_BRANCHES(X)                                                                                \
