@@ -18,7 +18,7 @@ import qemu
 
 HERE = pathlib.Path(__file__).resolve().parent
 LINE = re.compile(r"^BENCH (\S+) (\S+) (\S+)\s*$", re.MULTILINE)
-LIMIT = 600
+LIMIT = 300
 CPUS = 2
 MEMORY = "512M"
 FLAGS = {"vector.c": ["-O3", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"]}
@@ -72,10 +72,10 @@ def subjects(arguments, folder, rows):
     """Name -> a function that runs all rows once."""
     kernel, _ = boot.guest_files(arguments.release)
     initrd = folder / "initrd"
-    initrd.write_bytes(initramfs(compiled(arguments.cc, folder, "-march=armv8.2-a+crypto")
+    initrd.write_bytes(initramfs(compiled(arguments.cc, folder, "-march=armv8-a+crc+crypto")
                                  .read_bytes()))
     native = [str(compiled("cc", folder, "-march=native")), *rows]
-    append = " ".join(["console=ttyAMA0", "quiet", "--", *rows])
+    append = " ".join(["console=ttyAMA0", "quiet", "panic=-1", "--", *rows])
     guest = ["-kernel", kernel, "-initrd", str(initrd), "-append", append]
     engine = ["--engine", arguments.engine] if arguments.engine else []
     ours = [arguments.program, "run", *engine, "--cpus", str(CPUS), "--memory", MEMORY, "--net",

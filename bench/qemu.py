@@ -37,7 +37,7 @@ class Qemu:
         """A machine without network and with the serial port on standard output."""
         return [self.program, *self.options, "-M", "virt,gic-version=3", "-accel",
                 "tcg,thread=multi", "-cpu", cpu, "-smp", str(cpus), "-m", memory, "-nographic",
-                "-nic", "none", *more]
+                "-nic", "none", "-no-reboot", *more]
 
 
 def add_arguments(parser):

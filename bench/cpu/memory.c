@@ -6,7 +6,7 @@
 
 /* A few pages apart, as allocations are: not at a distance that makes them compete in any cache. */
 #define LARGE (32 << 20)
-static uint8_t from[LARGE + 5 * 4096], to[LARGE];
+static uint8_t from[LARGE + 5 * 4096], to[LARGE + 3 * 4096];
 
 static double copies(size_t size, unsigned count)
 {

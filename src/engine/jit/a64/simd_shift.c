@@ -194,7 +194,7 @@ static void narrow_saturated(struct jit_translator *t, const struct a64_insn *in
 bool jit_simd_narrow_saturated(struct jit_translator *t, const struct a64_insn *insn)
 {
     const unsigned size = insn->word >> 22 & 3;
-    if (size == S || jit_is_scalar(insn))
+    if (size > H || jit_is_scalar(insn))
         return false;
     unsigned n = jit_v(t, insn->rn), reg = jit_v_new(t);
     narrow_saturated(t, insn, size, insn->op != A64_UQXTN_V, insn->op == A64_SQXTN_V, reg, n);
@@ -207,7 +207,7 @@ bool jit_simd_shift_narrow_saturated(struct jit_translator *t, const struct a64_
     const unsigned size = shift_size(insn), count = right_count(insn);
     const bool from_signed = insn->op != A64_UQSHRN_N && insn->op != A64_UQRSHRN_N;
     const bool to_signed = insn->op == A64_SQSHRN_N || insn->op == A64_SQRSHRN_N;
-    if (size == S || jit_is_scalar(insn))
+    if (size > H || jit_is_scalar(insn))
         return false;
     unsigned n = jit_v(t, insn->rn), reg = jit_v_new(t);
     if (insn->word >> 11 & 1)
