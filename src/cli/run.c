@@ -49,6 +49,8 @@ enum {
     OPTION_TRACE_ENGINE,
     OPTION_PERF_MAP,
     OPTION_SYMBOLS,
+    OPTION_GPU,
+    OPTION_DISPLAY,
 };
 
 static const struct option run_options[] = {
@@ -81,6 +83,8 @@ static const struct option run_options[] = {
     {"trace-engine", required_argument, NULL, OPTION_TRACE_ENGINE},
     {"perf-map", no_argument, NULL, OPTION_PERF_MAP},
     {"symbols", required_argument, NULL, OPTION_SYMBOLS},
+    {"gpu", required_argument, NULL, OPTION_GPU},
+    {"display", required_argument, NULL, OPTION_DISPLAY},
     CLI_HELP_OPTION,
     {0},
 };
@@ -177,6 +181,8 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
     case OPTION_TRACE_ENGINE: ret = cli_parse_trace(value, &config->watch, err); break;
     case OPTION_PERF_MAP: config->watch.perf_map = true; break;
     case OPTION_SYMBOLS: config->watch.symbols = value; break;
+    case OPTION_GPU: ret = cli_parse_gpu(value, config, err); break;
+    case OPTION_DISPLAY: ret = cli_parse_display(value, config, err); break;
     }
     return ret;
 }
@@ -247,6 +253,14 @@ static void on_port(void *opaque, const char *name, const char *path)
     fprintf(stderr, "pearvisor: port %s at %s\n", name, path);
 }
 
+static void on_save(void *opaque, int signal_number)
+{
+    struct session *session = opaque;
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    if (pv_vm_save_picture(session->vm, &err) < 0)
+        fprintf(stderr, "pearvisor: %s\r\n", pv_error_message(err));
+}
+
 static void print_stats(struct pv_vm *vm)
 {
     PV_CLEANUP_BUFFER struct pv_buffer text = PV_BUFFER_INIT(64 * PV_KIB);
@@ -266,7 +280,7 @@ int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opa
         .port_ready = on_port,
         .opaque = &session,
     };
-    struct pv_signal *term = NULL, *interrupt = NULL;
+    struct pv_signal *term = NULL, *interrupt = NULL, *save = NULL;
     enum pv_vm_end reason;
     int ret = pv_vm_create(&session.vm, config, &events, err);
     if (ret < 0)
@@ -275,6 +289,8 @@ int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opa
     ret = pv_signal_create(&term, loop, SIGTERM, on_signal, &session, err);
     if (ret >= 0)
         ret = pv_signal_create(&interrupt, loop, SIGINT, on_signal, &session, err);
+    if (ret >= 0 && config->display == PV_DISPLAY_PNG)
+        ret = pv_signal_create(&save, loop, SIGUSR1, on_save, &session, err);
     if (ret >= 0 && config->console == PV_CONSOLE_STDIO && isatty(STDIN_FILENO))
         fprintf(stderr, "pearvisor: Ctrl-] q leaves\r\n");
     if (ret >= 0 && ready)
@@ -285,6 +301,7 @@ int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opa
         print_stats(session.vm);
     pv_signal_destroy(term);
     pv_signal_destroy(interrupt);
+    pv_signal_destroy(save);
     pv_vm_destroy(session.vm);
     return ret;
 }
@@ -411,6 +428,14 @@ const struct cli_command cli_run = {
             "                      connects to CID 2, port P, reaches PATH/vsock.sock_P\n"
             "  --input keyboard|mouse|tablet[,...]\n"
             "                      input devices\n"
+            "  --gpu none|2d|venus[,size=WxH][,heads=N][,window=SIZE]\n"
+            "                      a virtio-gpu: 2d shows a framebuffer, venus adds Vulkan on the\n"
+            "                      host's driver (default none; 1280x800, 1 head, 4G that the\n"
+            "                      guest can map at a time)\n"
+            "  --display none|png=FILE|vnc[=:N|=unix:PATH][,password=TEXT]\n"
+            "                      who sees the GPU's picture: a file, written at the end and at\n"
+            "                      each SIGUSR1; or VNC viewers, at port 5900 + N (default 0) of\n"
+            "                      127.0.0.1 or a socket, with keyboard and tablet for the guest\n"
             "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
             "  --watchdog none|reset|poweroff\n"
             "                      gives the guest a watchdog (sbsa_gwdt); what when it bites\n"

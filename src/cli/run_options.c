@@ -5,6 +5,8 @@
 #include "base/parse.h"
 #include "base/util.h"
 #include "device/vsock.h"
+#include "display/display.h"
+#include "display/sink.h"
 
 #include <errno.h>
 #include <string.h>
@@ -159,6 +161,108 @@ int cli_parse_vsock(char *text, struct pv_config *config, struct pv_error **err)
         return pv_error_set(err, EINVAL, "--vsock: both are needed: cid=N,dir=PATH");
     config->vsock_cid = (uint32_t)cid;
     config->vsock_directory = directory;
+    return 0;
+}
+
+static int parse_size(const char *text, uint32_t *width, uint32_t *height, struct pv_error **err)
+{
+    uint64_t w = 0, h = 0;
+    char copy[16];
+    char *cross = NULL;
+    if (strlen(text) < sizeof(copy)) {
+        memcpy(copy, text, strlen(text) + 1);
+        cross = strchr(copy, 'x');
+    }
+    if (!cross)
+        return pv_error_set(err, EINVAL, "--gpu size '%s': use WIDTHxHEIGHT", text);
+    *cross = '\0';
+    int ret = pv_parse_u64(copy, "--gpu width", 64, PV_DISPLAY_MAX, &w, err);
+    if (ret >= 0)
+        ret = pv_parse_u64(cross + 1, "--gpu height", 64, PV_DISPLAY_MAX, &h, err);
+    *width = (uint32_t)w;
+    *height = (uint32_t)h;
+    return ret;
+}
+
+static int parse_gpu_option(const char *part, struct pv_config *config, struct pv_error **err)
+{
+    uint64_t number = 0;
+    int ret;
+    if (!strncmp(part, "size=", 5))
+        return parse_size(part + 5, &config->gpu_width, &config->gpu_height, err);
+    if (!strncmp(part, "heads=", 6)) {
+        ret = pv_parse_u64(part + 6, "--gpu heads", 1, PV_DISPLAY_HEADS, &number, err);
+        if (ret >= 0)
+            config->gpu_heads = (unsigned)number;
+        return ret;
+    }
+    if (strncmp(part, "window=", 7) != 0)
+        return pv_error_set(
+            err, EINVAL, "--gpu: unknown option '%s'; use size=WxH, heads=N or window=SIZE", part);
+    ret = pv_parse_size(part + 7, "--gpu window", 64 * PV_MIB, 64 * PV_GIB, &number, err);
+    if (ret >= 0 && (number & (number - 1)))
+        return pv_error_set(err, EINVAL, "--gpu window '%s': must be a power of two", part + 7);
+    if (ret >= 0)
+        config->gpu_window = number;
+    return ret;
+}
+
+int cli_parse_gpu(char *text, struct pv_config *config, struct pv_error **err)
+{
+    const char *kind = strsep(&text, ",");
+    int ret = 0;
+    if (!strcmp(kind, "none"))
+        config->gpu = PV_GPU_NONE;
+    else if (!strcmp(kind, "2d"))
+        config->gpu = PV_GPU_2D;
+    else if (!strcmp(kind, "venus"))
+        config->gpu = PV_GPU_VENUS;
+    else
+        return pv_error_set(err, EINVAL, "--gpu '%s': use none, 2d or venus", kind);
+    while (text && ret >= 0)
+        ret = parse_gpu_option(strsep(&text, ","), config, err);
+    return ret;
+}
+
+static int parse_vnc(char *text, struct pv_config *config, struct pv_error **err)
+{
+    uint64_t number = 0;
+    char *where = strsep(&text, ",");
+    int ret = 0;
+    config->display = PV_DISPLAY_VNC;
+    if (!strncmp(where, "vnc=unix:", 9) && where[9])
+        config->display_path = where + 9;
+    else if (!strncmp(where, "vnc=:", 5))
+        ret = pv_parse_u64(where + 5, "--display vnc", 0, 99, &number, err);
+    else if (strcmp(where, "vnc") != 0)
+        ret = pv_error_set(err, EINVAL, "--display '%s': use vnc, vnc=:N or vnc=unix:PATH", where);
+    config->vnc_port = (uint16_t)(PV_VNC_PORT + number);
+    if (ret < 0 || !text)
+        return ret;
+    if (strncmp(text, "password=", 9) != 0 || !text[9] || strlen(text + 9) > 8)
+        return pv_error_set(err, EINVAL,
+                            "--display vnc: unknown option '%s'; use password=TEXT, of up to 8 "
+                            "characters",
+                            text);
+    config->vnc_password = text + 9;
+    return 0;
+}
+
+int cli_parse_display(char *text, struct pv_config *config, struct pv_error **err)
+{
+    config->display_path = NULL;
+    config->vnc_password = NULL;
+    if (!strncmp(text, "vnc", 3))
+        return parse_vnc(text, config, err);
+    if (!strcmp(text, "none")) {
+        config->display = PV_DISPLAY_NONE;
+        return 0;
+    }
+    if (strncmp(text, "png=", 4) != 0 || !text[4])
+        return pv_error_set(
+            err, EINVAL, "--display '%s': use none, png=FILE, vnc, vnc=:N or vnc=unix:PATH", text);
+    config->display = PV_DISPLAY_PNG;
+    config->display_path = text + 4;
     return 0;
 }
 

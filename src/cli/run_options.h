@@ -20,6 +20,8 @@ int cli_parse_port(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_vsock(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_input(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_trace(char *text, struct pv_engine_watch *watch, struct pv_error **err);
+int cli_parse_gpu(char *text, struct pv_config *config, struct pv_error **err);
+int cli_parse_display(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_virtio(const char *text, struct pv_config *config, struct pv_error **err);
 
 #endif

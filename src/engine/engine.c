@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "host/clock.h"
 #include "host/thread.h"
 
 #include <errno.h>
@@ -54,8 +55,18 @@ struct pv_vcpu_runner {
     int create_error;
     struct pv_error *error; /* of vcpu_create */
     uint64_t entry, context;
+    struct request *request; /* for the vCPU's thread to carry out */
     _Atomic bool sleeping;
     _Atomic uint64_t wfi_waits;
+};
+
+/* Something to be done on a vCPU's thread while it does not execute. */
+struct request {
+    int (*fn)(struct pv_vcpu *vcpu, const struct request *request);
+    uint32_t sysreg;
+    void *data;
+    int result;
+    bool done;
 };
 
 struct pv_engine_private {
@@ -73,6 +84,9 @@ struct pv_engine_private {
 static const struct pv_engine_ops *const engines[] = {
 #if defined(__linux__) && defined(__aarch64__)
     &pv_engine_kvm,
+#endif
+#ifdef __APPLE__
+    &pv_engine_hvf,
 #endif
     &pv_engine_interp,
 #ifdef __x86_64__
@@ -112,6 +126,11 @@ bool pv_engine_is_test_only(const struct pv_engine_ops *ops)
 bool pv_engine_has_gic(const struct pv_engine_ops *ops)
 {
     return ops->gic;
+}
+
+bool pv_engine_has_timer(const struct pv_engine_ops *ops)
+{
+    return ops->timer;
 }
 
 int pv_engine_probe(const struct pv_engine_ops *ops, struct pv_error **err)
@@ -163,7 +182,7 @@ static int alloc_vcpus(struct pv_engine *engine)
         vcpu->runner = calloc(1, sizeof(*vcpu->runner));
         if (!vcpu->runner)
             return -ENOMEM;
-        pthread_cond_init(&vcpu->runner->wake_up, NULL);
+        pv_cond_init(&vcpu->runner->wake_up);
     }
     return 0;
 }
@@ -318,6 +337,35 @@ struct pv_vcpu *pv_engine_vcpu(struct pv_engine *engine, unsigned index)
 
 /* ---- The vCPU's thread ---- */
 
+/*
+ * Waits for something to change, and does what the vCPU's thread was asked to do meanwhile. Called
+ * and returns with the lock.
+ */
+static void park(struct pv_vcpu *vcpu, uint64_t until)
+{
+    struct pv_engine_private *private = vcpu->engine->private;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    if (!runner->request && !until) {
+        pthread_cond_wait(&runner->wake_up, &private->lock);
+    } else if (!runner->request) {
+        uint64_t now = pv_clock_ns();
+        if (until > now)
+            pv_cond_wait_for(&runner->wake_up, &private->lock, until - now);
+    }
+    if (runner->request) {
+        runner->request->result = runner->request->fn(vcpu, runner->request);
+        runner->request->done = true;
+        runner->request = NULL;
+        pthread_cond_broadcast(&private->changed);
+    }
+}
+
+static bool time_to_wake(const struct pv_vcpu *vcpu)
+{
+    return vcpu->wake_at && pv_clock_ns() >= vcpu->wake_at;
+}
+
 /* Waits until the vCPU may run; false when it should end. Called and returns with the lock. */
 static bool wait_runnable(struct pv_vcpu *vcpu)
 {
@@ -333,7 +381,7 @@ static bool wait_runnable(struct pv_vcpu *vcpu)
         }
         if (!private->pauses && runner->power == POWER_ON)
             return true;
-        pthread_cond_wait(&runner->wake_up, &private->lock);
+        park(vcpu, 0);
     }
     return false;
 }
@@ -344,8 +392,8 @@ static void sleep_wfi(struct pv_vcpu *vcpu)
     struct pv_vcpu_runner *runner = vcpu->runner;
     atomic_fetch_add_explicit(&runner->wfi_waits, 1, memory_order_relaxed);
     atomic_store(&runner->sleeping, true);
-    while (!atomic_load(&vcpu->attention))
-        pthread_cond_wait(&runner->wake_up, &vcpu->engine->private->lock);
+    while (!atomic_load(&vcpu->attention) && !time_to_wake(vcpu))
+        park(vcpu, vcpu->wake_at);
     atomic_store(&runner->sleeping, false);
 }
 
@@ -362,8 +410,9 @@ static void sleep_suspended(struct pv_vcpu *vcpu)
     runner->suspend = SUSPEND_NONE;
     atomic_store(&runner->sleeping, true);
     while (runner->power == POWER_ON && !private->quitting && !runner->wake &&
+           !time_to_wake(vcpu) &&
            !(atomic_load(&vcpu->attention) & (PV_ATTENTION_IRQ | PV_ATTENTION_FIQ)))
-        pthread_cond_wait(&runner->wake_up, &private->lock);
+        park(vcpu, vcpu->wake_at);
     atomic_store(&runner->sleeping, false);
     if (down && runner->power == POWER_ON)
         runner->power = POWER_STARTING;
@@ -378,17 +427,13 @@ static void handle_fatal(struct pv_vcpu *vcpu, struct pv_error *error)
                                      pv_error_message(error));
 }
 
-/* The vCPU has stopped executing: what it is to do instead. Lock held. */
-static void after_run(struct pv_vcpu *vcpu, enum pv_exit why)
+/* Suspending where it is the engine that notices interrupts. Lock held. */
+static void suspend_in_engine(struct pv_vcpu *vcpu, enum pv_exit why)
 {
     const struct pv_engine_ops *ops = vcpu->engine->ops;
     struct pv_vcpu_runner *runner = vcpu->runner;
 
-    if (why == PV_EXIT_FATAL)
-        runner->power = POWER_OFF;
-    if (runner->power != POWER_ON)
-        return;
-    if (runner->suspend && ops->vcpu_suspend) {
+    if (runner->suspend) {
         ops->vcpu_suspend(vcpu, true);
         runner->asleep = runner->suspend;
         runner->suspend = SUSPEND_NONE;
@@ -398,11 +443,24 @@ static void after_run(struct pv_vcpu *vcpu, enum pv_exit why)
         if (runner->asleep == SUSPEND_POWER_DOWN)
             runner->power = POWER_STARTING;
         runner->asleep = SUSPEND_NONE;
-    } else if (runner->suspend) {
-        sleep_suspended(vcpu);
-    } else if (why == PV_EXIT_WFI) {
-        sleep_wfi(vcpu);
     }
+}
+
+/* The vCPU has stopped executing: what it is to do instead. Lock held. */
+static void after_run(struct pv_vcpu *vcpu, enum pv_exit why)
+{
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    if (why == PV_EXIT_FATAL)
+        runner->power = POWER_OFF;
+    if (runner->power != POWER_ON)
+        return;
+    if (vcpu->engine->ops->vcpu_suspend)
+        suspend_in_engine(vcpu, why);
+    else if (runner->suspend)
+        sleep_suspended(vcpu);
+    else if (why == PV_EXIT_WFI)
+        sleep_wfi(vcpu);
 }
 
 static void run_until_quit(struct pv_vcpu *vcpu)
@@ -544,7 +602,7 @@ void pv_vcpu_set_line(struct pv_vcpu *vcpu, enum pv_vcpu_line line, bool level)
         atomic_fetch_and(&vcpu->attention, ~(1u << line));
 }
 
-/* ---- The engine's interrupt controller ---- */
+/* ---- The engine's interrupt controller and timers ---- */
 
 void pv_engine_set_spi(struct pv_engine *engine, unsigned intid, bool level)
 {
@@ -564,17 +622,17 @@ int pv_engine_reset_gic(struct pv_engine *engine, struct pv_error **err)
 
 uint64_t pv_engine_counter_frequency(const struct pv_engine_ops *ops)
 {
-    return ops->gic->counter_frequency();
+    return ops->timer->counter_frequency();
 }
 
 int pv_engine_get_counter(struct pv_engine *engine, uint64_t *count)
 {
-    return engine->ops->gic->get_counter(engine, count);
+    return engine->ops->timer->get_counter(engine, count);
 }
 
 int pv_engine_set_counter(struct pv_engine *engine, uint64_t count)
 {
-    return engine->ops->gic->set_counter(engine, count);
+    return engine->ops->timer->set_counter(engine, count);
 }
 
 /* ---- State ---- */
@@ -596,42 +654,69 @@ static int hold_state(struct pv_vcpu *vcpu)
     return 0;
 }
 
-static int release_state(struct pv_vcpu *vcpu, int ret)
+/* Holds the state, runs the request where the engine wants it, and lets go. */
+static int with_state(struct pv_vcpu *vcpu, struct request *request)
 {
-    pthread_mutex_unlock(&vcpu->engine->private->lock);
+    struct pv_engine_private *private = vcpu->engine->private;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+    int ret = hold_state(vcpu);
+
+    if (!ret && !vcpu->engine->ops->thread_bound) {
+        ret = request->fn(vcpu, request);
+    } else if (!ret) {
+        while (runner->request)
+            pthread_cond_wait(&private->changed, &private->lock);
+        runner->request = request;
+        pthread_cond_broadcast(&runner->wake_up);
+        while (!request->done)
+            pthread_cond_wait(&private->changed, &private->lock);
+        ret = request->result;
+    }
+    pthread_mutex_unlock(&private->lock);
     return ret;
+}
+
+static int do_get_state(struct pv_vcpu *vcpu, const struct request *request)
+{
+    return vcpu->engine->ops->get_state(vcpu, request->data);
+}
+
+static int do_set_state(struct pv_vcpu *vcpu, const struct request *request)
+{
+    return vcpu->engine->ops->set_state(vcpu, request->data);
+}
+
+static int do_get_sysreg(struct pv_vcpu *vcpu, const struct request *request)
+{
+    return vcpu->engine->ops->get_sysreg(vcpu, request->sysreg, request->data);
+}
+
+static int do_set_sysreg(struct pv_vcpu *vcpu, const struct request *request)
+{
+    return vcpu->engine->ops->set_sysreg(vcpu, request->sysreg, *(uint64_t *)request->data);
 }
 
 int pv_vcpu_get_state(struct pv_vcpu *vcpu, struct pv_vcpu_state *state)
 {
-    int ret = hold_state(vcpu);
-    if (!ret)
-        ret = vcpu->engine->ops->get_state(vcpu, state);
-    return release_state(vcpu, ret);
+    return with_state(vcpu, &(struct request){.fn = do_get_state, .data = state});
 }
 
 int pv_vcpu_set_state(struct pv_vcpu *vcpu, const struct pv_vcpu_state *state)
 {
-    int ret = hold_state(vcpu);
-    if (!ret)
-        ret = vcpu->engine->ops->set_state(vcpu, state);
-    return release_state(vcpu, ret);
+    struct pv_vcpu_state copy = *state;
+    return with_state(vcpu, &(struct request){.fn = do_set_state, .data = &copy});
 }
 
 int pv_vcpu_get_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value)
 {
-    int ret = hold_state(vcpu);
-    if (!ret)
-        ret = vcpu->engine->ops->get_sysreg(vcpu, sysreg, value);
-    return release_state(vcpu, ret);
+    return with_state(vcpu,
+                      &(struct request){.fn = do_get_sysreg, .sysreg = sysreg, .data = value});
 }
 
 int pv_vcpu_set_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value)
 {
-    int ret = hold_state(vcpu);
-    if (!ret)
-        ret = vcpu->engine->ops->set_sysreg(vcpu, sysreg, value);
-    return release_state(vcpu, ret);
+    return with_state(vcpu,
+                      &(struct request){.fn = do_set_sysreg, .sysreg = sysreg, .data = &value});
 }
 
 void pv_vcpu_get_stats(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *stats)

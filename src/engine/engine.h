@@ -6,8 +6,9 @@
  * calls its client (the machine) for what lies outside the CPU: SMCCC calls, and the system
  * registers of the GIC CPU interface and the generic timer.
  *
- * An engine made of hardware brings these two along (pv_engine_has_gic): the machine then says
- * where the GIC's frames are, drives its inputs, and never hears of their registers.
+ * An engine made of hardware brings these along, both (pv_engine_has_gic) or only the virtual
+ * timer (pv_engine_has_timer). Of a GIC the machine then says where the frames are, drives its
+ * inputs, and never hears of its registers.
  *
  * Threads: every vCPU has a host thread, made by pv_engine_start(). Client callbacks run on the
  * thread of the vCPU they name, and may call any function here except pv_engine_destroy,
@@ -69,6 +70,11 @@ struct pv_engine_client {
      */
     bool (*sysreg_read)(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t *value);
     bool (*sysreg_write)(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t value);
+    /*
+     * The output of the virtual timer, of engines that have one but no GIC for it. On the vCPU's
+     * thread; optional.
+     */
+    void (*vtimer)(void *opaque, unsigned vcpu, bool level);
     /* The engine cannot go on; the VM should stop. The message is a person's. Any vCPU's thread. */
     void (*fatal)(void *opaque, unsigned vcpu, const char *message);
 };
@@ -109,6 +115,8 @@ bool pv_engine_is_test_only(const struct pv_engine_ops *ops);
 
 /* It has an interrupt controller and timers: pv_engine_config.gic may be set. */
 bool pv_engine_has_gic(const struct pv_engine_ops *ops);
+/* It has the virtual timer, and perhaps the physical one. */
+bool pv_engine_has_timer(const struct pv_engine_ops *ops);
 
 /* 0 when usable here; otherwise the error says why not, and the remedy. */
 int pv_engine_probe(const struct pv_engine_ops *ops, struct pv_error **err);
@@ -150,10 +158,15 @@ void pv_engine_send_msi(struct pv_engine *engine, uint32_t device_id, uint64_t a
 /* Everything but the levels of input wires to reset values. While paused. */
 int pv_engine_reset_gic(struct pv_engine *engine, struct pv_error **err);
 
-/* Of its timers' counter, in Hz: CNTFRQ. Of every engine that has a GIC. */
+/* ---- An engine's own timers: only where it has some ---- */
+
+/* Of their counter, in Hz: CNTFRQ. */
 uint64_t pv_engine_counter_frequency(const struct pv_engine_ops *ops);
 
-/* CNTVCT and CNTPCT of all vCPUs, while paused: how a guest is kept from seeing time pass. */
+/*
+ * CNTVCT (and CNTPCT, if it is the engine's) of all vCPUs, while paused: how a guest is kept from
+ * seeing time pass.
+ */
 int pv_engine_get_counter(struct pv_engine *engine, uint64_t *count);
 int pv_engine_set_counter(struct pv_engine *engine, uint64_t count);
 
@@ -198,6 +211,13 @@ int pv_vcpu_set_state(struct pv_vcpu *vcpu, const struct pv_vcpu_state *state);
 /* One EL1 system register of the engine's own; -ENOENT when it has none of that encoding. */
 int pv_vcpu_get_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value);
 int pv_vcpu_set_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value);
+
+/*
+ * The system registers that are a PE's state beside struct pv_vcpu_state: whoever has saved these
+ * can go on with another engine. An engine may lack some (-ENOENT): features that its PE has not,
+ * timers and the GIC's CPU interface where these are the client's. `count` is set.
+ */
+const uint32_t *pv_engine_state_sysregs(size_t *count);
 
 /* Counters since power-on, for --stats and tests. */
 struct pv_vcpu_stats {

@@ -23,8 +23,10 @@ struct pv_engine_ops {
     const char *name;
     const char *description;
     bool test_only;
-    const struct pv_engine_gic_ops *gic; /* or NULL: it has no interrupt controller */
-    bool watches;                        /* it does what pv_engine_config.watch asks for */
+    const struct pv_engine_gic_ops *gic;     /* or NULL: it has no interrupt controller */
+    const struct pv_engine_timer_ops *timer; /* or NULL: the client has them all */
+    bool thread_bound; /* get_state and the like run on the vCPU's thread, too */
+    bool watches;      /* it does what pv_engine_config.watch asks for */
 
     int (*probe)(struct pv_error **err);
     /* Sets engine->impl. The generic part is filled in already. */
@@ -67,6 +69,9 @@ struct pv_engine_gic_ops {
     void (*set_spi)(struct pv_engine *engine, unsigned intid, bool level);
     void (*send_msi)(struct pv_engine *engine, uint32_t device_id, uint64_t address, uint32_t data);
     int (*reset)(struct pv_engine *engine, struct pv_error **err);
+};
+
+struct pv_engine_timer_ops {
     uint64_t (*counter_frequency)(void);
     int (*get_counter)(struct pv_engine *engine, uint64_t *count);
     int (*set_counter)(struct pv_engine *engine, uint64_t count);
@@ -84,6 +89,12 @@ struct pv_vcpu {
      * PV_ATTENTION_STOP: return PV_EXIT_KICK; further bits are the engine's own.
      */
     _Atomic uint32_t attention;
+
+    /*
+     * Of engines with a timer that runs only with the vCPU: when it fires (pv_clock_ns), or 0.
+     * Written before vcpu_run returns; WFI and suspension end then.
+     */
+    uint64_t wake_at;
 
     pthread_t thread;
     struct pv_vcpu_runner *runner; /* engine.c's private part */
@@ -110,5 +121,6 @@ extern const struct pv_engine_ops pv_engine_fake;
 extern const struct pv_engine_ops pv_engine_interp;
 extern const struct pv_engine_ops pv_engine_jit; /* x86-64 hosts only */
 extern const struct pv_engine_ops pv_engine_kvm; /* ARM64 Linux hosts only */
+extern const struct pv_engine_ops pv_engine_hvf; /* macOS on Apple Silicon only */
 
 #endif

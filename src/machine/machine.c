@@ -186,10 +186,17 @@ static void engine_fatal(void *opaque, unsigned vcpu, const char *message)
     pv_event_signal(machine->event);
 }
 
+static void vtimer(void *opaque, unsigned vcpu, bool level)
+{
+    pv_interrupts_set_ppi(((struct pv_machine *)opaque)->interrupts, vcpu, PV_INTID_TIMER_VIRT,
+                          level);
+}
+
 static const struct pv_engine_client client = {
     .smccc = smccc,
     .sysreg_read = sysreg_read,
     .sysreg_write = sysreg_write,
+    .vtimer = vtimer,
     .fatal = engine_fatal,
 };
 
@@ -227,7 +234,7 @@ static int load_fdt(struct pv_machine *machine, struct pv_error **err)
 
     if (!buf)
         return pv_error_set(err, ENOMEM, "out of memory for the device tree");
-    if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+    if (getentropy(seed, sizeof(seed)) < 0)
         return pv_error_errno(err, errno, "random numbers");
     const struct pv_fdt_config config = {
         .vcpus = machine->config.vcpus,
@@ -387,7 +394,8 @@ static int create_chips(struct pv_machine *machine, struct pv_error **err)
         .now_ns = pv_clock_ns,
         .set_ppi = set_ppi,
         .opaque = machine,
-        .frequency = interrupts.engine_gic ? pv_engine_counter_frequency(config->engine) : 0,
+        .frequency =
+            pv_engine_has_timer(config->engine) ? pv_engine_counter_frequency(config->engine) : 0,
     };
     int ret = pv_interrupts_create(&machine->interrupts, &interrupts, err);
 
@@ -537,7 +545,7 @@ int pv_machine_start(struct pv_machine *machine, struct pv_error **err)
         return ret;
     pv_interrupts_attach(machine->interrupts, machine->engine);
     /* What goes by the board's counter (the watchdog) is to go by the guest's. */
-    if (pv_engine_has_gic(machine->config.engine))
+    if (pv_engine_has_timer(machine->config.engine))
         pv_engine_set_counter(machine->engine, pv_gtimer_count(machine->timer));
     ret = boot(machine);
     return ret < 0 ? pv_error_set(err, -ret, "the first vCPU does not start") : 0;
@@ -554,7 +562,7 @@ void pv_machine_pause(struct pv_machine *machine)
     if (machine->pauses++ > 0)
         return;
     pv_gtimer_freeze(machine->timer);
-    if (pv_engine_has_gic(machine->config.engine) &&
+    if (pv_engine_has_timer(machine->config.engine) &&
         pv_engine_get_counter(machine->engine, &machine->count) < 0)
         pv_warn(PV_LOG_MACHINE, "the engine's counter cannot be read: the guest sees time pass");
 }
@@ -563,7 +571,7 @@ void pv_machine_resume(struct pv_machine *machine)
 {
     if (machine->pauses && --machine->pauses == 0) {
         pv_gtimer_thaw(machine->timer);
-        if (pv_engine_has_gic(machine->config.engine))
+        if (pv_engine_has_timer(machine->config.engine))
             pv_engine_set_counter(machine->engine, machine->count);
     }
     pv_engine_resume(machine->engine);

@@ -61,8 +61,8 @@ int pv_as_add_mmio(struct pv_address_space *as, uint64_t address, uint64_t size,
                    struct pv_error **err);
 
 /*
- * Makes [address, address + size) a bus's window: where no region is, a vCPU reads ones and what it
- * writes is dropped, instead of an abort. Before vCPUs run; the address space keeps it.
+ * Makes [address, address + size) a bus's window: where no region is, a vCPU reads zeroes and what
+ * it writes is dropped, instead of an abort. Before vCPUs run; the address space keeps it.
  */
 int pv_as_add_window(struct pv_address_space *as, uint64_t address, uint64_t size,
                      struct pv_error **err);
@@ -120,9 +120,16 @@ int pv_as_fill(struct pv_address_space *as, uint64_t address, uint8_t byte, size
 /*
  * A host pointer to [address, address + len), or NULL when that is not inside one RAM region (or a
  * ROM and !write). With `write` the pages are marked dirty now. The pointer stays good while the
- * region does. Guest and host see each other's accesses: use atomics where order matters.
+ * region does, so it is for those whom a listener tells of the region's end (engines). Guest and
+ * host see each other's accesses: use atomics where order matters.
  */
 void *pv_as_host(struct pv_address_space *as, uint64_t address, size_t len, bool write);
+
+/*
+ * As that, for devices, which hold pointers longer than any region of pv_as_add_host() is sure to
+ * stay: only into RAM of the address space's own, which stays as long as that does.
+ */
+void *pv_as_ram(struct pv_address_space *as, uint64_t address, size_t len, bool write);
 
 /*
  * Gives the memory of whole host pages inside [address, address + len) back to the host; they read

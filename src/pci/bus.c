@@ -57,7 +57,9 @@ static uint64_t wanted_address(const struct pv_pci_function *function, unsigned 
 
 static void unmap_bar(struct pv_pci_function *function, struct pci_bar *bar)
 {
-    if (bar->mapped != UINT64_MAX)
+    if (bar->mapped != UINT64_MAX && bar->moved)
+        bar->moved(bar->opaque, UINT64_MAX);
+    else if (bar->mapped != UINT64_MAX)
         pv_as_remove(function->bus->root->config.as, bar->mapped);
     bar->mapped = UINT64_MAX;
 }
@@ -66,6 +68,12 @@ static void map_bar(struct pv_pci_function *function, unsigned index, uint64_t a
 {
     struct pci_bar *bar = &function->bars[index];
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    if (bar->moved) {
+        if (address != UINT64_MAX)
+            bar->moved(bar->opaque, address);
+        bar->mapped = address;
+        return;
+    }
     if (pv_as_add_mmio(function->bus->root->config.as, address, bar->size, bar->ops, bar->opaque,
                        function->ops->name, &err) < 0)
         pv_debug(PV_LOG_PCI, "%s: BAR %u stays unmapped: %s", function->ops->name, index,
@@ -102,10 +110,11 @@ void pci_update_maps(struct pci_root *root)
     }
 }
 
-int pv_pci_add_bar(struct pv_pci_function *function, unsigned index, uint64_t size, bool is64,
-                   bool prefetchable, const struct pv_mmio_ops *ops, void *opaque,
-                   struct pv_error **err)
+static int add_bar(struct pv_pci_function *function, unsigned index, const struct pci_bar *bar,
+                   bool prefetchable, struct pv_error **err)
 {
+    const uint64_t size = bar->size;
+    const bool is64 = bar->is64;
     const char *name = function->ops->name;
     if (index + is64 >= PCI_BARS || function->bars[index].size ||
         (is64 && function->bars[index + 1].size) ||
@@ -116,8 +125,7 @@ int pv_pci_add_bar(struct pv_pci_function *function, unsigned index, uint64_t si
                             "PCI %s: BAR %u of %#" PRIx64 " bytes, need a power of two >= 4096",
                             name, index, size);
     pthread_mutex_lock(&function->bus->root->lock);
-    function->bars[index] = (struct pci_bar){
-        .size = size, .is64 = is64, .ops = ops, .opaque = opaque, .mapped = UINT64_MAX};
+    function->bars[index] = *bar;
     pthread_mutex_unlock(&function->bus->root->lock);
     unsigned reg = PCI_BAR0 + 4 * index;
     function->config[reg] = (uint8_t)((is64 ? 4u : 0u) | (prefetchable ? 8u : 0u));
@@ -125,6 +133,24 @@ int pv_pci_add_bar(struct pv_pci_function *function, unsigned index, uint64_t si
     for (unsigned i = 0; i < (is64 ? 8u : 4u); i++)
         function->writable[reg + i] = (uint8_t)(mask >> 8 * i);
     return 0;
+}
+
+int pv_pci_add_bar(struct pv_pci_function *function, unsigned index, uint64_t size, bool is64,
+                   bool prefetchable, const struct pv_mmio_ops *ops, void *opaque,
+                   struct pv_error **err)
+{
+    const struct pci_bar bar = {
+        .size = size, .is64 = is64, .ops = ops, .opaque = opaque, .mapped = UINT64_MAX};
+    return add_bar(function, index, &bar, prefetchable, err);
+}
+
+int pv_pci_add_window(struct pv_pci_function *function, unsigned index, uint64_t size,
+                      void (*moved)(void *opaque, uint64_t address), void *opaque,
+                      struct pv_error **err)
+{
+    const struct pci_bar bar = {
+        .size = size, .is64 = true, .moved = moved, .opaque = opaque, .mapped = UINT64_MAX};
+    return add_bar(function, index, &bar, true, err);
 }
 
 uint64_t pv_pci_bar_address(const struct pv_pci_function *function, unsigned bar)

@@ -73,6 +73,16 @@ int pv_pci_add_bar(struct pv_pci_function *function, unsigned bar, uint64_t size
                    bool prefetchable, const struct pv_mmio_ops *ops, void *opaque,
                    struct pv_error **err);
 
+/*
+ * A 64-bit prefetchable BAR whose owner fills its place in the address space itself, with memory
+ * that comes and goes. `moved` is told each time the guest puts it somewhere, UINT64_MAX for
+ * nowhere: before it returns, nothing of it is at the old place any more. Called with the bus
+ * locked, on a vCPU's thread or the bus's owner's. Size and time as for pv_pci_add_bar().
+ */
+int pv_pci_add_window(struct pv_pci_function *function, unsigned bar, uint64_t size,
+                      void (*moved)(void *opaque, uint64_t address), void *opaque,
+                      struct pv_error **err);
+
 /* Where the guest put a BAR, or UINT64_MAX while it is not decoded. */
 uint64_t pv_pci_bar_address(const struct pv_pci_function *function, unsigned bar);
 

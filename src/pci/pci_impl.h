@@ -62,7 +62,8 @@
 struct pci_bar {
     uint64_t size; /* 0: not there */
     bool is64;
-    const struct pv_mmio_ops *ops;
+    const struct pv_mmio_ops *ops; /* or, of a window, */
+    void (*moved)(void *opaque, uint64_t address);
     void *opaque;
     uint64_t mapped; /* where the address space has it, or UINT64_MAX */
 };

@@ -15,8 +15,10 @@
  * Everything follows from one rule: the link is up while a card is present, powered, and neither
  * Link Disable nor Secondary Bus Reset holds it down. A card whose link goes down is reset, as its
  * power or its reset line would do, so that it comes up as if new. While the link is down nothing
- * behind the port answers: configuration reads give ones, BARs are not mapped, and a driver that
- * still uses them reads ones too, from the window of the address space.
+ * behind the port answers: configuration reads give ones, and BARs are not mapped. A driver that
+ * still uses them reads zeroes from the address space's window. A root complex may say what it
+ * likes there, and ones are common; but to a virtio driver, which waits for its device's status to
+ * become 0 before it lets go (Virtio 1.3, 4.1.4.3.2), a card that was pulled should look reset.
  *
  * A change begins under the root's lock, inside a write to configuration space or a call from the
  * host. What calls the card or the owner waits in `due` until the lock is dropped (settle()).
@@ -32,16 +34,16 @@
 #include <errno.h>
 
 /* QEMU's generic root port, whose interface this is. */
-#define PORT_VENDOR   0x1b36
-#define PORT_DEVICE   0x000c
-#define PORT_CLASS    0x060400
-#define MSIX_BAR      0
-#define MSIX_VECTORS  1
-#define MAX_NUMBER    255u
-#define TYPE1_HEADER  1
-#define WINDOW_64     0x1u /* of the prefetchable window: 64 bits of address */
-#define WINDOW_BITS   0xfff0u
-#define WINDOW_LOWEST UINT64_C(0xfffff) /* a window's limit ends in these bits */
+#define PORT_VENDOR  0x1b36
+#define PORT_DEVICE  0x000c
+#define PORT_CLASS   0x060400
+#define MSIX_BAR     0
+#define MSIX_VECTORS 1
+#define MAX_NUMBER   255u
+#define TYPE1_HEADER 1
+#define WINDOW_64    0x1u /* of the prefetchable window: 64 bits of address */
+#define WINDOW_BITS  0xfff0u
+#define WINDOW_GRAIN PV_MIB /* limits are those of the last whole one */
 
 /* Type 1 header, PCI to PCI Bridge 1.2 section 3.2. */
 enum {
@@ -95,7 +97,6 @@ enum {
 #define CONTROL_INTERRUPT 0x0020u
 #define CONTROL_LAMPS_ON  0x0140u
 #define CONTROL_LAMPS_OFF 0x03c0u
-#define CONTROL_LAMPS     0x03c0u
 #define CONTROL_POWER_OFF 0x0400u
 #define CONTROL_LINK      0x1000u
 #define CONTROL_WRITABLE  0x17efu
@@ -144,12 +145,12 @@ bool pci_port_forwards(const struct pv_pci_port *port, uint64_t address, uint64_
 {
     const uint8_t *config = port->function->config;
     uint64_t base = (uint64_t)(load(port, MEMORY_BASE) & WINDOW_BITS) << 16;
-    uint64_t last = (uint64_t)(load(port, MEMORY_LIMIT) & WINDOW_BITS) << 16 | WINDOW_LOWEST;
+    uint64_t last = (uint64_t)(load(port, MEMORY_LIMIT) & WINDOW_BITS) << 16 | (WINDOW_GRAIN - 1);
     uint64_t prefetch_base = (uint64_t)pci_load32(config + PREFETCH_BASE_HIGH) << 32 |
                              (uint64_t)(load(port, PREFETCH_BASE) & WINDOW_BITS) << 16;
     uint64_t prefetch_last = (uint64_t)pci_load32(config + PREFETCH_LIMIT_HIGH) << 32 |
                              (uint64_t)(load(port, PREFETCH_LIMIT) & WINDOW_BITS) << 16 |
-                             WINDOW_LOWEST;
+                             (WINDOW_GRAIN - 1);
     return port->link_up && (load(port, PCI_COMMAND) & PCI_COMMAND_MEMORY) &&
            (inside(address, size, base, last) ||
             inside(address, size, prefetch_base, prefetch_last));
@@ -185,12 +186,17 @@ static void change_status(struct pv_pci_port *port, uint16_t clear, uint16_t set
 
 /* ---- Link and presence ---- */
 
+static bool is_off(const struct pv_pci_port *port)
+{
+    return pci_load16(registers(port, SLOT_CTL)) & CONTROL_POWER_OFF;
+}
+
 /* Brings the link in line with what holds it up or down. */
 static void update_link(struct pv_pci_port *port)
 {
     struct pv_pci_function *card = port->bus.slots[0];
     uint8_t *status = registers(port, PCI_EXP_LNKSTA);
-    bool up = port->present && !(pci_load16(registers(port, SLOT_CTL)) & CONTROL_POWER_OFF) &&
+    bool up = port->present && !is_off(port) &&
               !(pci_load16(registers(port, PCI_EXP_LNKCTL)) & LINK_CTL_DISABLE) &&
               !(load(port, BRIDGE_CONTROL) & BRIDGE_CONTROL_RESET);
 
@@ -219,11 +225,6 @@ static void release(struct pv_pci_port *port)
 {
     take_card_out(port);
     port->due.released = true;
-}
-
-static bool is_off(const struct pv_pci_port *port)
-{
-    return pci_load16(registers(port, SLOT_CTL)) & CONTROL_POWER_OFF;
 }
 
 /* What a change asks for that cannot be done with the lock held. */
@@ -262,10 +263,10 @@ void pci_port_written(struct pv_pci_port *port, unsigned offset, unsigned size, 
 {
     struct pv_pci_function *function = port->function, *card = port->bus.slots[0];
 
-    if (pci_touches(offset, size, PCI_COMMAND, 2) || pci_touches(offset, size, SECONDARY_BUS, 1)) {
-        if (port->link_up)
-            pci_follow_bridge(card);
-        port->due.card_command = port->link_up;
+    if (port->link_up && (pci_touches(offset, size, PCI_COMMAND, 2) ||
+                          pci_touches(offset, size, SECONDARY_BUS, 1))) {
+        pci_follow_bridge(card);
+        port->due.card_command = true;
     }
     if (pci_touches(offset, size, MEMORY_BASE, WINDOWS_END - MEMORY_BASE))
         pci_update_maps(function->bus->root);

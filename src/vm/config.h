@@ -68,6 +68,18 @@ struct pv_config_port {
     const char *path; /* of a unix socket, or NULL for a pseudo-terminal */
 };
 
+enum pv_config_gpu {
+    PV_GPU_NONE,
+    PV_GPU_2D,    /* a framebuffer */
+    PV_GPU_VENUS, /* and Vulkan, on the host's driver */
+};
+
+enum pv_config_display {
+    PV_DISPLAY_NONE,
+    PV_DISPLAY_PNG,
+    PV_DISPLAY_VNC,
+};
+
 struct pv_config {
     const char *engine; /* NULL: the best usable one */
     struct pv_engine_watch watch;
@@ -111,9 +123,21 @@ struct pv_config {
     const char *vsock_directory;
     enum pv_input_kind inputs[PV_CONFIG_MAX_INPUTS];
     size_t input_count;
+
+    enum pv_config_gpu gpu;
+    unsigned gpu_heads;
+    uint32_t gpu_width, gpu_height; /* what the heads would like to be */
+    uint64_t gpu_window;            /* bytes that the guest can map of the GPU's memory at a time */
+    enum pv_config_display display;
+    const char *display_path; /* of the PNG file, or VNC's unix socket; NULL: VNC over TCP */
+    uint16_t vnc_port;
+    const char *vnc_password; /* or NULL */
 };
 
-/* One vCPU, 1 GiB, console on stdio, no disks, no nets, four slots for hotplug. */
+/*
+ * One vCPU, 1 GiB, console on stdio, no disks, no nets, four slots for hotplug, no GPU; were there
+ * one, 1280 x 800.
+ */
 void pv_config_init(struct pv_config *config);
 
 #endif

@@ -102,7 +102,7 @@ static int choose_id(struct pv_vm_hotplug *hotplug, struct device *device, const
                             wanted, PV_CONFIG_MAX_ID);
     if (find(hotplug, wanted))
         return pv_error_set(err, EEXIST, "there is a device '%s' already", wanted);
-    strcpy(device->id, wanted);
+    memcpy(device->id, wanted, strlen(wanted) + 1);
     return 0;
 }
 

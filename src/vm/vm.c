@@ -23,6 +23,7 @@
 #include "vm/control.h"
 #include "vm/devices.h"
 #include "vm/firmware.h"
+#include "vm/graphics.h"
 #include "vm/hotplug.h"
 #include "vm/verbs.h"
 
@@ -46,6 +47,7 @@ struct pv_vm {
     const struct pv_engine_ops *engine;
     unsigned cpus;
     uint64_t memory;
+    struct pv_vm_graphics *graphics;
     enum pv_config_transport transport;
     enum pv_machine_action on_panic;
     bool packed_rings;
@@ -185,6 +187,8 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
         ret = plug(vm, rng, err);
     if (ret >= 0)
         ret = pv_vm_devices_create(&vm->devices, &sockets, config, queues, err);
+    if (ret >= 0)
+        ret = pv_vm_graphics_create(&vm->graphics, &sockets, config, err);
     if (ret < 0 || vm->on_panic == PV_ACTION_UNSET)
         return ret;
     return pv_pvpanic_create(pv_machine_pci(vm->machine), guest_panicked, vm, err);
@@ -273,11 +277,14 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
     int ret = 0;
 
     if (!atomic_load(&vm->killed)) {
-        ret = pv_machine_start(vm->machine, err);
+        ret = pv_vm_graphics_start(vm->graphics, err);
+        if (ret >= 0)
+            ret = pv_machine_start(vm->machine, err);
         /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
         while (ret >= 0 && !vm->ended && !atomic_load(&vm->killed))
             ret = pv_loop_run(vm->loop, err);
         pv_machine_stop(vm->machine);
+        pv_vm_graphics_stop(vm->graphics);
     }
     if (ret >= 0 && vm->fatal)
         ret = pv_error_set(err, EIO, "%s", vm->fatal);
@@ -372,6 +379,11 @@ bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes)
     return balloon;
 }
 
+int pv_vm_save_picture(struct pv_vm *vm, struct pv_error **err)
+{
+    return pv_vm_graphics_save(vm->graphics, err);
+}
+
 void pv_vm_kill(struct pv_vm *vm)
 {
     atomic_store(&vm->killed, true);
@@ -390,6 +402,7 @@ void pv_vm_destroy(struct pv_vm *vm)
     pv_control_destroy(vm->control);
     pv_machine_destroy(vm->machine);
     pv_vm_hotplug_destroy(vm->hotplug);
+    pv_vm_graphics_destroy(vm->graphics);
     pv_vm_devices_destroy(vm->devices);
     pv_chardev_destroy(vm->console);
     pv_chardev_destroy(vm->silence);

@@ -62,6 +62,9 @@ void pv_vm_announce(struct pv_vm *vm);
 /* Asks the guest for so much of its memory; false when it has no balloon. Any thread. */
 bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes);
 
+/* Keeps the display's picture, where the display does that. On the loop's thread. */
+int pv_vm_save_picture(struct pv_vm *vm, struct pv_error **err);
+
 /* Ends the VM now: pv_vm_run() returns. Any thread; async-signal-safe. */
 void pv_vm_kill(struct pv_vm *vm);
 

@@ -13,6 +13,7 @@
 #include "host/clock.h"
 #include "host/loop.h"
 #include "machine/interrupts.h"
+#include "machine/map.h"
 #include "machine/timer.h"
 #include "memory/address_space.h"
 
@@ -94,6 +95,11 @@ static bool sysreg_write(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t 
            pv_gtimer_sysreg_write(host->timer, vcpu, sysreg, value);
 }
 
+static void vtimer(void *opaque, unsigned vcpu, bool level)
+{
+    pv_interrupts_set_ppi(((struct host *)opaque)->interrupts, vcpu, PV_INTID_TIMER_VIRT, level);
+}
+
 static void set_ppi(void *opaque, unsigned vcpu, unsigned intid, bool level)
 {
     pv_interrupts_set_ppi(((struct host *)opaque)->interrupts, vcpu, intid, level);
@@ -146,8 +152,11 @@ static int start(struct host *host, const char *path, const struct pv_engine_ops
                  bool lines)
 {
     static const struct pv_mmio_ops ops = {device_read, device_write};
-    static const struct pv_engine_client client = {
-        .smccc = smccc, .sysreg_read = sysreg_read, .sysreg_write = sysreg_write, .fatal = fatal};
+    static const struct pv_engine_client client = {.vtimer = vtimer,
+                                                   .smccc = smccc,
+                                                   .sysreg_read = sysreg_read,
+                                                   .sysreg_write = sysreg_write,
+                                                   .fatal = fatal};
     static const uint64_t mpidr[VCPUS] = {0, 1, 2, 3};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     if (pv_loop_create(&host->loop, &err) < 0 ||
@@ -164,7 +173,14 @@ static int start(struct host *host, const char *path, const struct pv_engine_ops
         .its = true,
         .engine_gic = pv_engine_has_gic(engine) && !lines,
     };
-    const struct pv_gtimer_config timer = {host->loop, host->vcpus, pv_clock_ns, set_ppi, host};
+    const struct pv_gtimer_config timer = {
+        .loop = host->loop,
+        .vcpus = host->vcpus,
+        .now_ns = pv_clock_ns,
+        .set_ppi = set_ppi,
+        .opaque = host,
+        .frequency = pv_engine_has_timer(engine) ? pv_engine_counter_frequency(engine) : 0,
+    };
     if (pv_interrupts_create(&host->interrupts, &interrupts, &err) < 0 ||
         pv_gtimer_create(&host->timer, &timer, &err) < 0)
         return -1;
@@ -182,13 +198,22 @@ static int start(struct host *host, const char *path, const struct pv_engine_ops
         return -1;
     }
     pv_interrupts_attach(host->interrupts, host->engine);
+    if (pv_engine_has_timer(engine))
+        pv_engine_set_counter(host->engine, pv_gtimer_count(host->timer));
     return pv_vcpu_power_on(pv_engine_vcpu(host->engine, 0), RAM_BASE, 0);
 }
+
+#ifdef PV_TEST_ENGINE
+extern const struct pv_engine_ops PV_TEST_ENGINE; /* one that is not in the list */
+#define FIND_ENGINE(name) (&PV_TEST_ENGINE)
+#else
+#define FIND_ENGINE(name) pv_engine_find(name)
+#endif
 
 int main(int argc, char **argv)
 {
     struct host host = {.vcpus = argc >= 4 ? (unsigned)atoi(argv[2]) : 0};
-    const struct pv_engine_ops *engine = argc >= 4 ? pv_engine_find(argv[3]) : NULL;
+    const struct pv_engine_ops *engine = argc >= 4 ? FIND_ENGINE(argv[3]) : NULL;
     if (host.vcpus < 1 || host.vcpus > VCPUS || !engine) {
         fprintf(stderr, "usage: guest-host IMAGE VCPUS ENGINE [lines]\n");
         return 2;

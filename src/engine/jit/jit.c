@@ -105,14 +105,35 @@ static int jit_create(struct pv_engine *engine, struct pv_error **err)
     return 0;
 }
 
+/* What was most often left to handlers: worth translating next. */
+static void log_handled(const struct cpu *c)
+{
+    enum { SHOWN = 24 };
+    uint64_t *handled = c->jit.handled;
+    for (unsigned shown = 0; shown < SHOWN; shown++) {
+        unsigned most = 0;
+        for (unsigned op = 0; op < A64_OP_COUNT; op++)
+            if (handled[op] > handled[most])
+                most = op;
+        if (!handled[most])
+            return;
+        pv_debug(PV_LOG_JIT, "vCPU %u called the handler of %s %" PRIu64 " times", c->vcpu->index,
+                 a64_op_name(most), handled[most]);
+        handled[most] = 0;
+    }
+}
+
 static void jit_destroy(struct pv_engine *engine)
 {
     struct interp *interp = engine->impl;
     struct jit *jit = interp->jit;
     for (unsigned i = 0; i < engine->config.vcpus; i++) {
         struct cpu *c = atomic_load(&interp->cpus[i]);
-        if (c)
-            free(c->jit.targets);
+        if (!c)
+            continue;
+        log_handled(c);
+        free(c->jit.targets);
+        free(c->jit.handled);
     }
     pv_engine_interp.destroy(engine);
     free_jit(jit);
@@ -121,15 +142,17 @@ static void jit_destroy(struct pv_engine *engine)
 static int jit_vcpu_create(struct pv_vcpu *vcpu, struct pv_error **err)
 {
     struct jit_target *targets = calloc(JIT_TARGETS, sizeof(*targets));
-    if (!targets)
-        return pv_error_set(err, ENOMEM, "out of memory");
-    int ret = pv_engine_interp.vcpu_create(vcpu, err);
+    uint64_t *handled = calloc(A64_OP_COUNT, sizeof(*handled));
+    int ret = targets && handled ? pv_engine_interp.vcpu_create(vcpu, err)
+                                 : pv_error_set(err, ENOMEM, "out of memory");
     if (ret < 0) {
         free(targets);
+        free(handled);
         return ret;
     }
     struct cpu *c = vcpu->impl;
     c->jit.targets = targets;
+    c->jit.handled = handled;
     return 0;
 }
 

@@ -117,6 +117,7 @@ struct jit {
     struct jit_stubs stubs;
     bool host_aes, host_sha;  /* beyond what is needed: AES-NI with PCLMULQDQ, SHA */
     const uint8_t *constants; /* a64/constants.c; where code sees them */
+    const uint8_t *threes;    /* the same: shuffles of interleaved threes */
 
     pthread_mutex_t lock; /* everything below, but for reading the hash chains */
     uint32_t used;        /* bytes of code memory */

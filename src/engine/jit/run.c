@@ -134,6 +134,7 @@ void jit_call_handler(struct cpu *c, uint32_t index)
     c->nzcv = jit_flags_to_nzcv(c->jit.flags);
     c->pc = c->jit.page + record->insn.at;
     take_fp_flags(c);
+    c->jit.handled[record->insn.op]++;
     record->handler(c, &record->insn);
     c->jit.flags = jit_flags_from_nzcv(c->nzcv);
 }

@@ -318,6 +318,7 @@ const struct pv_engine_ops pv_engine_kvm = {
     .name = "kvm",
     .description = "the host's CPU, through Linux's KVM",
     .gic = &kvm_gic_ops,
+    .timer = &kvm_timer_ops,
     .probe = probe,
     .create = create,
     .destroy = destroy,

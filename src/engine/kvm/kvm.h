@@ -87,6 +87,7 @@ void kvm_memory_detach(struct kvm *kvm);
 
 /* kvm_gic.c */
 extern const struct pv_engine_gic_ops kvm_gic_ops;
+extern const struct pv_engine_timer_ops kvm_timer_ops;
 int kvm_gic_create(struct kvm *kvm, const struct pv_engine_gic_config *config,
                    struct pv_error **err);
 /* When all vCPUs are there: starts the GIC, if there is one, and the counter. */

@@ -302,6 +302,9 @@ const struct pv_engine_gic_ops kvm_gic_ops = {
     .set_spi = set_spi,
     .send_msi = send_msi,
     .reset = reset,
+};
+
+const struct pv_engine_timer_ops kvm_timer_ops = {
     .counter_frequency = counter_frequency,
     .get_counter = get_counter,
     .set_counter = set_counter,
