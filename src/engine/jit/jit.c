@@ -105,24 +105,6 @@ static int jit_create(struct pv_engine *engine, struct pv_error **err)
     return 0;
 }
 
-/* What was most often left to handlers: worth translating next. */
-static void log_handled(const struct cpu *c)
-{
-    enum { SHOWN = 24 };
-    uint64_t *handled = c->jit.handled;
-    for (unsigned shown = 0; shown < SHOWN; shown++) {
-        unsigned most = 0;
-        for (unsigned op = 0; op < A64_OP_COUNT; op++)
-            if (handled[op] > handled[most])
-                most = op;
-        if (!handled[most])
-            return;
-        pv_debug(PV_LOG_JIT, "vCPU %u called the handler of %s %" PRIu64 " times", c->vcpu->index,
-                 a64_op_name(most), handled[most]);
-        handled[most] = 0;
-    }
-}
-
 static void jit_destroy(struct pv_engine *engine)
 {
     struct interp *interp = engine->impl;
@@ -131,7 +113,6 @@ static void jit_destroy(struct pv_engine *engine)
         struct cpu *c = atomic_load(&interp->cpus[i]);
         if (!c)
             continue;
-        log_handled(c);
         free(c->jit.targets);
         free(c->jit.handled);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The translator's part of pv_engine_report(). */
 #include "base/buffer.h"
+#include "engine/a64/decode.h"
 #include "engine/jit/watch.h"
 
 #include <inttypes.h>
@@ -40,6 +41,31 @@ static void report_cpu(const struct cpu *c, struct pv_buffer *out)
                      j->exits[JIT_EXIT_BRANCH], j->exits[JIT_EXIT_JUMP], j->lookups);
 }
 
+/* What was most often left to handlers, of all vCPUs: worth translating next. */
+static void report_handled(const struct pv_engine *engine, struct pv_buffer *out)
+{
+    enum { SHOWN = 12 };
+    struct interp *interp = engine->impl;
+    uint64_t handled[A64_OP_COUNT] = {0};
+    for (unsigned i = 0; i < engine->config.vcpus; i++) {
+        const struct cpu *c = atomic_load(&interp->cpus[i]);
+        for (unsigned op = 0; c && op < A64_OP_COUNT; op++)
+            handled[op] += c->jit.handled[op];
+    }
+    pv_buffer_printf(out, "handlers called most:");
+    for (unsigned shown = 0; shown < SHOWN; shown++) {
+        unsigned most = 0;
+        for (unsigned op = 0; op < A64_OP_COUNT; op++)
+            if (handled[op] > handled[most])
+                most = op;
+        if (!handled[most])
+            break;
+        pv_buffer_printf(out, "%s %s %" PRIu64, shown ? "," : "", a64_op_name(most), handled[most]);
+        handled[most] = 0;
+    }
+    pv_buffer_printf(out, "\n");
+}
+
 void jit_report(struct pv_engine *engine, struct pv_buffer *out)
 {
     struct interp *interp = engine->impl;
@@ -55,4 +81,5 @@ void jit_report(struct pv_engine *engine, struct pv_buffer *out)
         if (c)
             report_cpu(c, out);
     }
+    report_handled(engine, out);
 }
