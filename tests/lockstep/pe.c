@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int configure(struct pe *pe, const struct pe_layout *layout)
+int pe_reset(struct pe *pe, const struct pe_layout *layout)
 {
     const struct {
         uint32_t reg;
@@ -25,6 +25,7 @@ static int configure(struct pe *pe, const struct pe_layout *layout)
     };
     /* Blocks at 0: for EL0 and EL1; for EL1 alone, at 1 GiB. Both accessed. */
     const uint64_t blocks[] = {0x441, 0x401};
+    pe->ops->vcpu_reset(pe->vcpu, layout->code, 0);
     int ret = pv_as_write(pe->as, layout->table, blocks, sizeof(blocks));
     for (unsigned i = 0; ret == 0 && i < PV_ARRAY_SIZE(settings); i++)
         ret = pe->ops->set_sysreg(pe->vcpu, settings[i].reg, settings[i].value);
@@ -51,8 +52,7 @@ int pe_init(struct pe *pe, const struct pe_layout *layout, struct pv_error **err
     pe->memory = pv_as_host(pe->as, layout->memory, layout->memory_size, true);
     pe->code = pv_as_host(pe->as, layout->code, layout->code_size, true);
     pe->vcpu = pv_engine_vcpu(pe->engine, 0);
-    pe->ops->vcpu_reset(pe->vcpu, layout->code, 0);
-    return configure(pe, layout);
+    return pe_reset(pe, layout);
 }
 
 void pe_finish(struct pe *pe)

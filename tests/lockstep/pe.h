@@ -43,6 +43,9 @@ struct pe {
 int pe_init(struct pe *pe, const struct pe_layout *layout, struct pv_error **err);
 void pe_finish(struct pe *pe);
 
+/* As after pe_init(), but for memory, of which only the table is written. */
+int pe_reset(struct pe *pe, const struct pe_layout *layout);
+
 /* From regs.pc to the next WFI; leaves the registers there in `regs`. Else ends the program. */
 void pe_run(struct pe *pe);
 

@@ -222,8 +222,9 @@ static bool kill_all(struct jit *jit)
         }
         jit->by_page[i] = NULL;
     }
+    /* Each on its own: who looks meanwhile finds a block or none, as just before or after. */
     for (unsigned i = 0; any && i < JIT_HASH; i++)
-        atomic_store(&jit->hash[i], NULL);
+        atomic_store_explicit(&jit->hash[i], NULL, memory_order_relaxed);
     return any;
 }
 

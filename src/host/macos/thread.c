@@ -3,6 +3,7 @@
 
 #include "host/clock.h"
 
+#include <mach/mach.h>
 #include <pthread/qos.h>
 #include <signal.h>
 
@@ -20,6 +21,17 @@ int pv_thread_create(pthread_t *thread, void *(*fn)(void *opaque), void *opaque)
     int ret = pthread_create(thread, NULL, fn, opaque);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return ret;
+}
+
+uint64_t pv_thread_cpu_ns(pthread_t thread)
+{
+    thread_basic_info_data_t info;
+    mach_msg_type_number_t count = THREAD_BASIC_INFO_COUNT;
+    if (thread_info(pthread_mach_thread_np(thread), THREAD_BASIC_INFO, (thread_info_t)&info,
+                    &count) != KERN_SUCCESS)
+        return 0;
+    return (uint64_t)(info.user_time.seconds + info.system_time.seconds) * PV_NSEC_PER_SEC +
+           (uint64_t)(info.user_time.microseconds + info.system_time.microseconds) * 1000;
 }
 
 /* Threads have no nice value here, but a class, which also says which cores they may have. */
