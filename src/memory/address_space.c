@@ -507,7 +507,8 @@ static int access_memory(struct pv_address_space *as, uint64_t address, unsigned
     uint64_t offset = region ? address - region->info.address : 0;
     int ret = region && pv_range_ok(offset, size, region->info.size) ? 0 : -EFAULT;
     if (ret == 0) {
-        char *host = (char *)region->info.host + offset;
+        /* A device has none, and arithmetic on NULL is undefined. */
+        char *host = region->info.host ? (char *)region->info.host + offset : NULL;
         *device = *region;
         if (region->info.kind != PV_REGION_MMIO && !write) {
             *value = load_le(host, size);

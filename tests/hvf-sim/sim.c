@@ -28,6 +28,7 @@
 #define NS_PER_TICK 16u /* 62.5 MHz, which the guest programs of tests/guest expect */
 
 struct sim sim = {.lock = PTHREAD_MUTEX_INITIALIZER};
+_Thread_local struct sim_vcpu *sim_mine;
 
 void sim_broken(const char *format, ...)
 {
@@ -142,7 +143,7 @@ struct sim_vcpu *sim_own(hv_vcpu_t id)
 {
     if (id >= SIM_VCPUS || !sim.vcpus[id].used)
         sim_broken("vCPU %llu does not exist", (unsigned long long)id);
-    if (!pthread_equal(sim.vcpus[id].owner, pthread_self()))
+    if (sim_mine != &sim.vcpus[id])
         sim_broken("vCPU %llu belongs to another thread", (unsigned long long)id);
     return &sim.vcpus[id];
 }
@@ -151,23 +152,24 @@ hv_return_t hv_vcpu_create(hv_vcpu_t *vcpu, hv_vcpu_exit_t **exit, hv_vcpu_confi
 {
     (void)config;
     need_vm("hv_vcpu_create");
+    if (sim_mine)
+        sim_broken("a thread has one vCPU");
     pthread_mutex_lock(&sim.lock);
     unsigned id = 0;
     while (id < SIM_VCPUS && sim.vcpus[id].used)
-        if (pthread_equal(sim.vcpus[id++].owner, pthread_self()))
-            sim_broken("a thread has one vCPU");
+        id++;
     if (id < SIM_VCPUS) {
         struct sim_vcpu *v = &sim.vcpus[id];
         memset(v, 0, sizeof(*v));
-        v->owner = pthread_self();
         v->vcpu = &sim.engine->vcpus[id];
         if (v->vcpu->impl || pv_engine_interp.vcpu_create(v->vcpu, NULL) == 0) {
             pv_engine_interp.vcpu_reset(v->vcpu, 0, 0);
             v->used = true;
+            sim_mine = v;
         }
     }
     pthread_mutex_unlock(&sim.lock);
-    if (id == SIM_VCPUS || !sim.vcpus[id].used)
+    if (!sim_mine)
         return HV_NO_RESOURCES;
     *vcpu = id;
     *exit = &sim.vcpus[id].exit;
@@ -181,6 +183,7 @@ hv_return_t hv_vcpu_destroy(hv_vcpu_t vcpu)
     pv_engine_interp.vcpu_destroy(v->vcpu);
     pthread_mutex_lock(&sim.lock);
     v->used = false;
+    sim_mine = NULL;
     pthread_mutex_unlock(&sim.lock);
     return HV_SUCCESS;
 }

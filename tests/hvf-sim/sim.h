@@ -13,8 +13,7 @@
 #define SIM_VCPUS 16u
 
 struct sim_vcpu {
-    bool used;
-    pthread_t owner;
+    _Atomic bool used;
     hv_vcpu_exit_t exit;
     struct pv_vcpu *vcpu; /* the interpreter's */
     _Atomic bool running; /* inside hv_vcpu_run */
@@ -39,6 +38,7 @@ struct sim {
 };
 
 extern struct sim sim;
+extern _Thread_local struct sim_vcpu *sim_mine; /* the calling thread's, or NULL */
 
 /* A rule was broken: says which, and aborts. */
 _Noreturn void sim_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -19,14 +19,6 @@ static struct cpu *cpu_of(const struct sim_vcpu *v)
     return v->vcpu->impl;
 }
 
-static struct sim_vcpu *running_here(void)
-{
-    for (unsigned i = 0; i < SIM_VCPUS; i++)
-        if (sim.vcpus[i].used && pthread_equal(sim.vcpus[i].owner, pthread_self()))
-            return &sim.vcpus[i];
-    sim_broken("guest code runs on a thread without a vCPU");
-}
-
 static uint32_t instruction(struct cpu *c)
 {
     uint64_t pa;
@@ -90,7 +82,7 @@ static uint64_t virtual_address(struct cpu *c, uint32_t insn)
 
 static _Noreturn void leave_for_access(uint64_t pa, unsigned size, bool write, unsigned fault)
 {
-    struct sim_vcpu *v = running_here();
+    struct sim_vcpu *v = sim_mine;
     struct cpu *c = cpu_of(v);
 
     interp_inside(c);

@@ -31,10 +31,10 @@ static void region_added(void *opaque, const struct pv_region_info *region)
 
     if (!mappable(region)) {
         if (region->kind != PV_REGION_MMIO)
-            pv_warn(PV_LOG_ENGINE,
-                    "memory region '%s' at %#" PRIx64 " is not made of pages of 16 KiB: the guest "
-                    "will find it slow, and cannot execute from it",
-                    region->name, region->address);
+            pv_debug(PV_LOG_ENGINE,
+                     "memory region '%s' at %#" PRIx64 " is not made of pages of 16 KiB: the guest "
+                     "will find it slow, and cannot execute from it",
+                     region->name, region->address);
         return;
     }
     if (region->kind == PV_REGION_RAM && !pv_as_dirty_logging(hvf->engine->config.as))

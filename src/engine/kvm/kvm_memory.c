@@ -55,10 +55,10 @@ static void region_added(void *opaque, const struct pv_region_info *region)
     if (region->kind == PV_REGION_MMIO)
         return;
     if ((region->address | region->size | (uintptr_t)region->host) % page) {
-        pv_warn(PV_LOG_ENGINE,
-                "memory region '%s' at %#" PRIx64 " is not made of the host's pages (%#" PRIx64
-                " bytes): the guest will find it slow, and cannot execute from it",
-                region->name, region->address, page);
+        pv_debug(PV_LOG_ENGINE,
+                 "memory region '%s' at %#" PRIx64 " is not made of the host's pages (%#" PRIx64
+                 " bytes): the guest will find it slow, and cannot execute from it",
+                 region->name, region->address, page);
         return;
     }
     pthread_mutex_lock(&kvm->slots_lock);
