@@ -35,6 +35,11 @@ struct pv_block_image_ops {
     int (*flush)(struct pv_block_image *image);
     int (*discard)(struct pv_block_image *image, uint64_t offset, uint64_t length);
     int (*zero)(struct pv_block_image *image, uint64_t offset, uint64_t length, bool unmap);
+    /*
+     * Makes the disk longer, where it reads as zeroes, or shorter; changes image->size. No request
+     * is under way. NULL where the format cannot.
+     */
+    int (*resize)(struct pv_block_image *image, uint64_t size);
     /* How the range begins, and for how many bytes (1 to length) that holds. */
     int (*extent)(struct pv_block_image *image, uint64_t offset, uint64_t length,
                   enum pv_block_extent *what, uint64_t *run);
@@ -57,6 +62,7 @@ struct pv_block_source {
     const char *path; /* names inside the image are relative to its folder */
     bool read_only;
     bool repair; /* opened to be repaired: damage is no reason to refuse */
+    bool alone;  /* without its backing image: for what the image itself stores */
     /* The image that refers to this one, and so on; NULL for the first. Valid while opening. */
     const struct pv_block_source *parent;
 };
