@@ -127,21 +127,21 @@ int pv_disk_info(struct pv_disk_info *info, const char *path, struct pv_error **
     if (stat(path, &st) < 0)
         return pv_error_errno(err, errno, "disk '%s'", path);
     info->used = (uint64_t)st.st_blocks * 512;
-    /* As raw bytes, so that an image whose backing image is missing can be looked at. */
-    struct pv_block_image *file;
-    int ret = pv_block_image_open(&file, path, true, "raw", NULL, err);
-    if (ret < 0)
-        return pv_error_prefix(err, "disk '%s'", path);
-    uint8_t head[PV_BLOCK_PROBE_SIZE];
-    info->size = file->size;
-    ret = pv_block_image_read(file, head, sizeof(head), 0);
-    if (ret < 0) {
-        ret = pv_error_errno(err, -ret, "reading it");
-    } else if (pv_block_qcow2.probe(head, sizeof(head))) {
-        info->format = pv_block_qcow2.name;
-        ret = describe_qcow2(info, file, err);
+    PV_CLEANUP_FD int fd = pv_block_file_open(path, true, err);
+    const struct pv_block_format *format = NULL;
+    int ret = fd < 0 ? fd : pv_block_probe(&format, fd, path, err);
+    /* qcow2 as raw bytes, so that an image whose backing image is missing can be looked at. */
+    const bool qcow2 = format == &pv_block_qcow2;
+    struct pv_block_image *image = NULL;
+    if (ret == 0)
+        ret = pv_block_image_open(&image, path, true, qcow2 ? "raw" : format->name, NULL, err);
+    if (ret == 0) {
+        info->format = format->name;
+        info->size = image->size;
     }
-    pv_block_image_close(file);
+    if (ret == 0 && qcow2)
+        ret = describe_qcow2(info, image, err);
+    pv_block_image_close(image);
     return ret < 0 ? pv_error_prefix(err, "disk '%s'", path) : 0;
 }
 

@@ -67,13 +67,19 @@ struct pv_block_source {
     const struct pv_block_source *parent;
 };
 
-/* Enough of a file's beginning to tell its format. */
+/* Enough of a file to tell its format. */
 #define PV_BLOCK_PROBE_SIZE 512u
+struct pv_block_head {
+    uint8_t start[PV_BLOCK_PROBE_SIZE]; /* zeroes where the file is shorter */
+    size_t size;
+    uint8_t end[PV_BLOCK_PROBE_SIZE]; /* its last bytes; zeroes where it is shorter */
+    const char *path;
+};
 
 /* Rows of the format table. */
 struct pv_block_format {
     const char *name;
-    bool (*probe)(const uint8_t *head, size_t len);
+    bool (*probe)(const struct pv_block_head *head);
     /* Takes over source->fd on success. */
     int (*open)(struct pv_block_image **out, const struct pv_block_source *source,
                 struct pv_error **err);
@@ -82,6 +88,15 @@ struct pv_block_format {
 /* Anything: the bytes of the file are the bytes of the disk. */
 extern const struct pv_block_format pv_block_raw;
 extern const struct pv_block_format pv_block_qcow2;
+/* For reading only. */
+extern const struct pv_block_format pv_block_dmg;
+extern const struct pv_block_format pv_block_vdi;
+extern const struct pv_block_format pv_block_vhdx;
+extern const struct pv_block_format pv_block_vmdk;
+
+/* What the file looks like; a constant. */
+int pv_block_probe(const struct pv_block_format **format, int fd, const char *path,
+                   struct pv_error **err);
 
 /*
  * Opens and locks `path` as an image: of the format named, or what it is probed to be when `format`

@@ -190,7 +190,7 @@ static const struct pv_block_image_ops raw_ops = {
     .close = raw_close,
 };
 
-static bool raw_probe(const uint8_t *head, size_t len)
+static bool raw_probe(const struct pv_block_head *head)
 {
     return true;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The header and its extensions: what a file claims, checked before anything rests on it. */
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "block/qcow2/qcow2.h"
@@ -42,20 +43,6 @@ struct disk_header {
 };
 _Static_assert(sizeof(struct disk_header) == 112, "Header");
 _Static_assert(offsetof(struct disk_header, incompatible) == V2_LENGTH, "Header");
-
-static uint32_t be32_at(const uint8_t *p)
-{
-    uint32_t value;
-    memcpy(&value, p, 4);
-    return be32toh(value);
-}
-
-static uint64_t be64_at(const uint8_t *p)
-{
-    uint64_t value;
-    memcpy(&value, p, 8);
-    return be64toh(value);
-}
 
 /* ---- Checks ---- */
 
@@ -159,7 +146,7 @@ static int read_extensions(struct qcow2_header *h, const uint8_t *head, size_t a
                            struct pv_error **err)
 {
     while (at + 8 <= end) {
-        const uint32_t type = be32_at(head + at), len = be32_at(head + at + 4);
+        const uint32_t type = pv_be32(head + at), len = pv_be32(head + at + 4);
         at += 8;
         if (type == EXTENSION_END)
             return 0;
@@ -173,9 +160,9 @@ static int read_extensions(struct qcow2_header *h, const uint8_t *head, size_t a
             ret = take_name(&h->data_file, "data file name", head + at, len, err);
         } else if (type == EXTENSION_BITMAPS && len >= 24 &&
                    (h->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
-            h->bitmap_count = be32_at(head + at);
-            h->bitmap_directory_size = be64_at(head + at + 8);
-            h->bitmap_directory_offset = be64_at(head + at + 16);
+            h->bitmap_count = pv_be32(head + at);
+            h->bitmap_directory_size = pv_be64(head + at + 8);
+            h->bitmap_directory_offset = pv_be64(head + at + 16);
         }
         if (ret < 0)
             return ret;
@@ -316,7 +303,7 @@ static size_t copy_extensions(uint8_t *out, const uint8_t *head, size_t at, size
 {
     size_t to = at;
     while (at + 8 <= end) {
-        const uint32_t type = be32_at(head + at), len = be32_at(head + at + 4);
+        const uint32_t type = pv_be32(head + at), len = pv_be32(head + at + 4);
         at += 8;
         if (type == EXTENSION_END || len > end - at)
             break;

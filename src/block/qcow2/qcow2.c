@@ -395,9 +395,9 @@ static int qcow2_open(struct pv_block_image **out, const struct pv_block_source 
     return 0;
 }
 
-static bool probe(const uint8_t *head, size_t len)
+static bool probe(const struct pv_block_head *head)
 {
-    return len >= 4 && !memcmp(head, "QFI\xfb", 4);
+    return head->size >= 4 && !memcmp(head->start, "QFI\xfb", 4);
 }
 
 const struct pv_block_format pv_block_qcow2 = {
@@ -414,13 +414,14 @@ static int open_file(struct qcow2 **out, const char *path, bool read_only, bool 
         return fd;
     const struct pv_block_source source = {
         .fd = fd, .path = path, .read_only = read_only, .repair = repair, .alone = true};
-    uint8_t head[4] = {0};
-    if (pread(fd, head, sizeof(head), 0) < 0)
-        return pv_error_errno(err, errno, "reading it");
-    if (!probe(head, sizeof(head)))
+    const struct pv_block_format *format;
+    int ret = pv_block_probe(&format, fd, path, err);
+    if (ret < 0)
+        return ret;
+    if (format != &pv_block_qcow2)
         return pv_error_set(err, EINVAL, "only qcow2 images %s, and this is none", done);
     struct pv_block_image *image;
-    int ret = qcow2_open(&image, &source, err);
+    ret = qcow2_open(&image, &source, err);
     if (ret < 0)
         return ret;
     (void)PV_STEAL_FD(fd);
