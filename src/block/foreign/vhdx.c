@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/util.h"
+#include "block/foreign/crc32c.h"
 #include "block/foreign/foreign.h"
 
 #include <errno.h>
@@ -39,16 +40,13 @@ struct place {
     uint64_t offset, length;
 };
 
-/* CRC-32C, with the four bytes of the sum itself as zeroes. */
+/* With the four bytes of the sum itself as zeroes. */
 static bool sum_ok(const uint8_t *data, size_t size)
 {
-    uint32_t crc = UINT32_MAX;
-    for (size_t i = 0; i < size; i++) {
-        crc ^= i >= 4 && i < 8 ? 0 : data[i];
-        for (unsigned bit = 0; bit < 8; bit++)
-            crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0x82f63b78) : 0);
-    }
-    return ~crc == pv_le32(data + 4);
+    static const uint8_t zeroes[4];
+    uint32_t crc = pv_crc32c(UINT32_MAX, data, 4);
+    crc = pv_crc32c(crc, zeroes, 4);
+    return ~pv_crc32c(crc, data + 8, size - 8) == pv_le32(data + 4);
 }
 
 /* Section 2.2.2. */
