@@ -47,7 +47,7 @@ def seconds_to_marker(command):
 
 
 def report(text):
-    print(f"bench boot: {text}", file=sys.stderr, flush=True)
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def guest_files(release):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Nanoseconds per unit of work of small programs in a guest, against QEMU's TCG.
+"""Nanoseconds per unit of work of small programs in a guest, against the fastest QEMU of each row.
 
-bench/cpu/suite.c is cross-compiled and is all there is in the guest's initramfs, as init. The ratio
-is QEMU's time over ours. A native run of the same source is printed in a note.
+The programs of bench/cpu are cross-compiled and are all there is in the guest's initramfs, as init.
+Ours, native, and every QEMU (qemu.py) with each of two CPU models run in turn. The ratio is the time of
+the QEMU that is fastest at a row over ours; a row whose result differs between guests ends the run.
 """
 import pathlib
 import re
@@ -13,26 +14,34 @@ import tempfile
 
 import boot
 import harness
+import qemu
 
 HERE = pathlib.Path(__file__).resolve().parent
-LINE = re.compile(r"^BENCH (\S+) (\S+)\s*$", re.MULTILINE)
+LINE = re.compile(r"^BENCH (\S+) (\S+) (\S+)\s*$", re.MULTILINE)
 LIMIT = 600
+CPUS = 2
+MEMORY = "512M"
+FLAGS = {"vector.c": ["-O3", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"]}
 
 
 def add_arguments(parser):
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rows", help="only these, separated by commas")
     parser.add_argument("--program", default=str(HERE.parent / "build/pearvisor"))
     parser.add_argument("--engine", help="passed to pearvisor run")
-    parser.add_argument("--qemu", default="qemu-system-aarch64")
-    parser.add_argument("--qemu-cpu", default="max,pauth-impdef=on")
-    parser.add_argument("--release", default="13", choices=("12", "13"), help="the guest's kernel")
+    parser.add_argument("--release", default="12", choices=("12", "13"), help="the guest's kernel")
     parser.add_argument("--cc", default="aarch64-linux-gnu-gcc")
+    qemu.add_arguments(parser)
 
 
 def compiled(compiler, folder, *options):
-    program = folder / "suite"
-    subprocess.run([compiler, "-O2", "-static", *options, "-o", program, HERE / "cpu/suite.c"],
-                   check=True)
+    program = folder / f"suite-{compiler}"
+    objects = []
+    for source in sorted((HERE / "cpu").glob("*.c")):
+        objects.append(folder / f"{compiler}-{source.name}.o")
+        subprocess.run([compiler, "-std=gnu17", *FLAGS.get(source.name, ["-O2"]), *options, "-c",
+                        source, "-o", objects[-1]], check=True)
+    subprocess.run([compiler, "-static", "-pthread", *objects, "-lm", "-o", program], check=True)
     return program
 
 
@@ -48,42 +57,55 @@ def initramfs(init):
             + entry(b"init", 0o100755, init) + entry(b"TRAILER!!!", 0))
 
 
-def figures(command):
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
-    found = {name: float(value) for name, value in LINE.findall(done.stdout.decode(errors="replace")
-                                                               .replace("\r", ""))}
-    if not found:
-        sys.exit(f"bench cpu: no figures from: {' '.join(command)}")
+def figures(command, environment=None):
+    """What one run printed: name -> (nanoseconds, result)."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT,
+                          env=environment)
+    text = done.stdout.decode(errors="replace").replace("\r", "")
+    found = {name: (float(value), result) for name, value, result in LINE.findall(text)}
+    if not found or "BENCH-END" not in text:
+        sys.exit(f"bench cpu: did not come to its end: {' '.join(command)}\n{text[-2000:]}")
+    return found
+
+
+def subjects(arguments, folder, rows):
+    """Name -> a function that runs all rows once."""
+    kernel, _ = boot.guest_files(arguments.release)
+    initrd = folder / "initrd"
+    initrd.write_bytes(initramfs(compiled(arguments.cc, folder, "-march=armv8.2-a+crypto")
+                                 .read_bytes()))
+    native = [str(compiled("cc", folder, "-march=native")), *rows]
+    append = " ".join(["console=ttyAMA0", "quiet", "--", *rows])
+    guest = ["-kernel", kernel, "-initrd", str(initrd), "-append", append]
+    engine = ["--engine", arguments.engine] if arguments.engine else []
+    ours = [arguments.program, "run", *engine, "--cpus", str(CPUS), "--memory", MEMORY, "--net",
+            "none", "--kernel", kernel, "--initrd", str(initrd), "--append", append]
+    found = {"pearvisor": lambda: figures(ours), "native": lambda: figures(native)}
+    for peer in qemu.peers(arguments):
+        for cpu in qemu.CPUS:
+            found[f"{peer.version} {cpu.partition(',')[0]}"] = (
+                lambda peer=peer, command=peer.command(cpu, CPUS, MEMORY, *guest):
+                figures(command, peer.environment))
     return found
 
 
 def measure(arguments):
-    for tool in (arguments.qemu, arguments.cc):
-        if not shutil.which(tool):
-            sys.exit(f"bench cpu: {tool} is not installed")
-    kernel, _ = boot.guest_files(arguments.release)
-    result = harness.Result("ns", False, "pearvisor", "qemu")
-    result.notes.append(f"peer: {arguments.qemu} -accel tcg,thread=multi "
-                        f"-cpu {arguments.qemu_cpu}")
+    if not shutil.which(arguments.cc):
+        sys.exit(f"bench cpu: {arguments.cc} is not installed (tools/install-deps names it)")
+    rows = arguments.rows.split(",") if arguments.rows else []
     with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        initrd = folder / "initrd"
-        initrd.write_bytes(initramfs(compiled(arguments.cc, folder, "-march=armv8.1-a")
-                                     .read_bytes()))
-        native = figures([str(compiled("cc", folder))])
-        engine = ["--engine", arguments.engine] if arguments.engine else []
-        append = "console=ttyAMA0 quiet"
-        commands = {
-            "pearvisor": [arguments.program, "run", *engine, "--memory", "512M", "--net", "none",
-                          "--kernel", kernel, "--initrd", str(initrd), "--append", append],
-            "qemu": [arguments.qemu, "-M", "virt,gic-version=3", "-accel", "tcg,thread=multi",
-                     "-cpu", arguments.qemu_cpu, "-m", "512M", "-nographic", "-net", "none",
-                     "-kernel", kernel, "-initrd", str(initrd), "-append", append]}
-        runs = harness.interleave({name: lambda command=command: figures(command)
-                                   for name, command in commands.items()}, arguments.runs)
-    result.notes.append("native: " + ", ".join(f"{name} {value:g}"
-                                               for name, value in native.items()))
-    for name in native:
-        result.add(name, [run[name] for run in runs["pearvisor"]],
-                   [run[name] for run in runs["qemu"]])
+        runs = harness.interleave(subjects(arguments, pathlib.Path(folder), rows), arguments.runs,
+                                  boot.report)
+    native = runs.pop("native")
+    guests = [run for one in runs.values() for run in one]
+    result = harness.Result("ns", False, "pearvisor", "fastest QEMU")
+    result.notes.append(f"Debian {arguments.release} kernel, {CPUS} vCPUs, QEMU -accel "
+                        f"tcg,thread=multi with -cpu {' and '.join(qemu.CPUS)}")
+    for name in native[0]:
+        if len({run[name][1] for run in guests}) != 1:
+            sys.exit(f"bench cpu: the guests do not agree on the result of {name}: "
+                     f"{ {kind: one[0][name][1] for kind, one in runs.items()} }")
+        times = {kind: [run[name][0] for run in one] for kind, one in runs.items()}
+        result.add_fastest(name, times.pop("pearvisor"), times)
+        result.compare(name, "native", [run[name][0] for run in native])
     return result

@@ -42,12 +42,24 @@ class Result:
         self.ours = ours
         self.peer = peer
         self.rows = []
+        self.compared = {}
         self.machine = ""
         self.notes = []
 
-    def add(self, name, ours, peer):
+    def add(self, name, ours, peer, remark=""):
         """`ours` and `peer` are lists of figures from interleaved runs."""
-        self.rows.append((name, statistics.median(ours), statistics.median(peer), ours, peer))
+        self.rows.append((name, statistics.median(ours), statistics.median(peer), ours, peer,
+                          remark))
+
+    def add_fastest(self, name, ours, peers):
+        """As add(), the peer being the fastest of several: peers maps their names to lists."""
+        choose = max if self.higher_is_better else min
+        fastest = choose(peers, key=lambda peer: statistics.median(peers[peer]))
+        self.add(name, ours, peers[fastest], fastest)
+
+    def compare(self, name, other, figures):
+        """A further column for a row, which its ratio does not depend on."""
+        self.compared.setdefault(name, {})[other] = statistics.median(figures)
 
     def _row_ratio(self, row):
         return row[1] / row[2] if self.higher_is_better else row[2] / row[1]
@@ -56,15 +68,21 @@ class Result:
     def ratio(self):
         return math.exp(statistics.fmean(math.log(self._row_ratio(row)) for row in self.rows))
 
+    def _remarks(self, name):
+        return "  ".join(f"{other} {value:.2f}"
+                         for other, value in self.compared.get(name, {}).items())
+
     def table(self):
         lines = [f"machine: {self.machine}"] + [f"note: {note}" for note in self.notes]
         lines.append(f"{'':28} {self.ours:>16} {self.peer:>16} {'ratio':>7}   ({self.unit}, medians)")
         for row in self.rows:
-            lines.append(f"{row[0]:28} {row[1]:16.2f} {row[2]:16.2f} {self._row_ratio(row):7.2f}")
+            lines.append(f"{row[0]:28} {row[1]:16.2f} {row[2]:16.2f} {self._row_ratio(row):7.2f}"
+                         f"   {row[5]:18} {self._remarks(row[0])}".rstrip())
         return "\n".join(lines)
 
     def as_dict(self):
         return {"machine": self.machine, "unit": self.unit, "notes": self.notes,
                 "higher_is_better": self.higher_is_better, "ratio": self.ratio,
-                "rows": [{"name": name, self.ours: ours, self.peer: peer, "runs": [a, b]}
-                         for name, ours, peer, a, b in self.rows]}
+                "rows": [{"name": name, self.ours: ours, self.peer: peer, "runs": [a, b],
+                          "remark": remark, **self.compared.get(name, {})}
+                         for name, ours, peer, a, b, remark in self.rows]}

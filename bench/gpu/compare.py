@@ -17,9 +17,9 @@ import sys
 import tempfile
 import time
 
-# Native GPU time that the compute mode is given: long against a round trip, whatever the GPU.
-GPU_BOUND_MS = 200
-MODES = ['compute', 'draw', 'submits', 'pipelines', 'frames', 'calls']
+# Native GPU time that these modes are given: long against a round trip, whatever the GPU.
+GPU_BOUND_MS = {'compute': 200, 'matmul': 1000}
+MODES = ['compute', 'matmul', 'draw', 'submits', 'pipelines', 'frames', 'calls']
 
 
 def run_client(client, mode, env):
@@ -34,11 +34,11 @@ def run_client(client, mode, env):
 
 
 def fit_to_gpu(mode, client, native_env):
-    """`compute` with as many dispatches as the native driver takes GPU_BOUND_MS for."""
-    if mode != 'compute':
+    """With as many dispatches as the native driver takes GPU_BOUND_MS for."""
+    if mode not in GPU_BOUND_MS:
         return mode
-    each = run_client(client, 'compute 20', native_env)[1]['compute']
-    return f'compute {max(4, min(5000, int(GPU_BOUND_MS / each)))}'
+    each = run_client(client, f'{mode} 4', native_env)[1][mode]
+    return f'{mode} {max(4, min(20000, int(GPU_BOUND_MS[mode] / each)))}'
 
 
 def compare(mode, client, native_env, venus_env, runs):
@@ -76,8 +76,8 @@ def main():
                 time.sleep(0.02)
             venus_env = {'VK_ICD_FILENAMES': options.venus_icd, 'VN_DEBUG': 'vtest',
                          'VTEST_SOCKET_NAME': socket}
-            same = [compare(fit_to_gpu(mode, client, native_env), client, native_env, venus_env, options.runs)
-                    for mode in options.modes]
+            same = [compare(fit_to_gpu(mode, client, native_env), client, native_env, venus_env,
+                            options.runs) for mode in options.modes]
         finally:
             server.terminate()
             status = server.wait(timeout=30)

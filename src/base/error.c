@@ -48,6 +48,16 @@ int pv_error_set(struct pv_error **err, int code, const char *fmt, ...)
     return -code;
 }
 
+/* GNU's strerror_r returns the text, POSIX's an error number. */
+static const char *system_text(int code, char *text, size_t size)
+{
+#ifdef __GLIBC__
+    return strerror_r(code, text, size);
+#else
+    return strerror_r(code, text, size) == 0 ? text : "unknown error";
+#endif
+}
+
 int pv_error_errno(struct pv_error **err, int code, const char *fmt, ...)
 {
     if (!err)
@@ -60,7 +70,7 @@ int pv_error_errno(struct pv_error **err, int code, const char *fmt, ...)
         what = NULL;
     va_end(ap);
     char text[128];
-    if (what && asprintf(&message, "%s: %s", what, strerror_r(code, text, sizeof(text))) < 0)
+    if (what && asprintf(&message, "%s: %s", what, system_text(code, text, sizeof(text))) < 0)
         message = NULL;
     free(what);
     store(err, code, message);

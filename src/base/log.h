@@ -32,6 +32,7 @@ struct pv_error;
     X(CONSOLE, "console")                                                                          \
     X(RNG, "rng")                                                                                  \
     X(GPU, "gpu")                                                                                  \
+    X(DISPLAY, "display")                                                                          \
     X(VENUS, "venus")                                                                              \
     X(VM, "vm")                                                                                    \
     X(IMAGE, "image")                                                                              \

@@ -3,12 +3,10 @@
 #include "base/util.h"
 #include "block/image.h"
 #include "block/iov.h"
+#include "host/file_space.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/fs.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #define ZERO_BUFFER 65536u
@@ -93,21 +91,12 @@ static int raw_write(struct pv_block_image *image, const struct iovec *iov, unsi
 
 static int raw_flush(struct pv_block_image *image)
 {
-    return fdatasync(raw_fd(image)) < 0 ? -errno : 0;
-}
-
-static int allocate(const struct pv_block_image *image, int mode, uint64_t offset, uint64_t length)
-{
-    int ret;
-    do
-        ret = fallocate(raw_fd(image), mode, (off_t)offset, (off_t)length);
-    while (ret < 0 && errno == EINTR);
-    return ret < 0 ? -errno : 0;
+    return pv_file_sync(raw_fd(image));
 }
 
 static int raw_discard(struct pv_block_image *image, uint64_t offset, uint64_t length)
 {
-    int ret = allocate(image, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+    int ret = pv_file_punch(raw_fd(image), offset, length);
     /* A discard promises nothing, so a file system that cannot punch holes does no harm. */
     return ret == -EOPNOTSUPP ? 0 : ret;
 }
@@ -128,8 +117,8 @@ static int write_zeroes(struct pv_block_image *image, uint64_t offset, uint64_t 
 
 static int raw_zero(struct pv_block_image *image, uint64_t offset, uint64_t length, bool unmap)
 {
-    int mode = unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
-    int ret = allocate(image, mode | FALLOC_FL_KEEP_SIZE, offset, length);
+    int ret = unmap ? pv_file_punch(raw_fd(image), offset, length)
+                    : pv_file_zero(raw_fd(image), offset, length);
     return ret == -EOPNOTSUPP ? write_zeroes(image, offset, length) : ret;
 }
 
@@ -204,9 +193,8 @@ static int raw_size(int fd, uint64_t *size, struct pv_error **err)
         *size = (uint64_t)st.st_size;
         return 0;
     }
-    if (ioctl(fd, BLKGETSIZE64, size) < 0)
-        return pv_error_errno(err, errno, "reading the block device's size");
-    return 0;
+    int ret = pv_device_size(fd, size);
+    return ret < 0 ? pv_error_errno(err, -ret, "reading the block device's size") : 0;
 }
 
 static int raw_open(struct pv_block_image **out, const struct pv_block_source *source,

@@ -25,6 +25,19 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_run;
+extern const struct cli_command cli_create;
+extern const struct cli_command cli_start;
+extern const struct cli_command cli_stop;
+extern const struct cli_command cli_pause;
+extern const struct cli_command cli_resume;
+extern const struct cli_command cli_reset;
+extern const struct cli_command cli_list;
+extern const struct cli_command cli_console;
+extern const struct cli_command cli_logs;
+extern const struct cli_command cli_config;
+extern const struct cli_command cli_clone;
+extern const struct cli_command cli_delete;
+extern const struct cli_command cli_control;
 extern const struct cli_command cli_image;
 extern const struct cli_command cli_disk;
 extern const struct cli_command cli_engines;

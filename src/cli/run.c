@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `pearvisor run`: one VM in the foreground, in this process. */
+#include "cli/run.h"
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/parse.h"
 #include "base/util.h"
@@ -30,7 +32,10 @@ enum {
     OPTION_DISK,
     OPTION_CDROM,
     OPTION_NET,
+    OPTION_HOTPLUG_SLOTS,
     OPTION_CONSOLE,
+    OPTION_CONSOLE_LOG,
+    OPTION_CONTROL,
     OPTION_MSI,
     OPTION_WATCHDOG,
     OPTION_ON_PANIC,
@@ -40,6 +45,12 @@ enum {
     OPTION_BALLOON,
     OPTION_VSOCK,
     OPTION_INPUT,
+    OPTION_STATS,
+    OPTION_TRACE_ENGINE,
+    OPTION_PERF_MAP,
+    OPTION_SYMBOLS,
+    OPTION_GPU,
+    OPTION_DISPLAY,
 };
 
 static const struct option run_options[] = {
@@ -55,7 +66,10 @@ static const struct option run_options[] = {
     {"disk", required_argument, NULL, OPTION_DISK},
     {"cdrom", required_argument, NULL, OPTION_CDROM},
     {"net", required_argument, NULL, OPTION_NET},
+    {"hotplug-slots", required_argument, NULL, OPTION_HOTPLUG_SLOTS},
     {"console", required_argument, NULL, OPTION_CONSOLE},
+    {"console-log", required_argument, NULL, OPTION_CONSOLE_LOG},
+    {"control", required_argument, NULL, OPTION_CONTROL},
     {"msi", required_argument, NULL, OPTION_MSI},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
     {"on-panic", required_argument, NULL, OPTION_ON_PANIC},
@@ -65,15 +79,14 @@ static const struct option run_options[] = {
     {"balloon", required_argument, NULL, OPTION_BALLOON},
     {"vsock", required_argument, NULL, OPTION_VSOCK},
     {"input", required_argument, NULL, OPTION_INPUT},
+    {"stats", no_argument, NULL, OPTION_STATS},
+    {"trace-engine", required_argument, NULL, OPTION_TRACE_ENGINE},
+    {"perf-map", no_argument, NULL, OPTION_PERF_MAP},
+    {"symbols", required_argument, NULL, OPTION_SYMBOLS},
+    {"gpu", required_argument, NULL, OPTION_GPU},
+    {"display", required_argument, NULL, OPTION_DISPLAY},
     CLI_HELP_OPTION,
     {0},
-};
-
-struct request {
-    struct pv_config config;
-    struct cli_image image;
-    char *append; /* the image's command line with --append behind it */
-    bool net_given;
 };
 
 static int parse_transport(const char *text, struct pv_config *config, struct pv_error **err)
@@ -112,7 +125,7 @@ static int parse_msi(const char *text, struct pv_config *config, struct pv_error
     return 0;
 }
 
-static int parse_option(struct request *request, int option, char *value, struct pv_error **err)
+static int parse_option(struct cli_run *request, int option, char *value, struct pv_error **err)
 {
     struct pv_config *config = &request->config;
     uint64_t number;
@@ -144,7 +157,14 @@ static int parse_option(struct request *request, int option, char *value, struct
         request->net_given = true;
         ret = cli_parse_net(value, config, err);
         break;
+    case OPTION_HOTPLUG_SLOTS:
+        ret = pv_parse_u64(value, "--hotplug-slots", 0, PV_CONFIG_MAX_SLOTS, &number, err);
+        if (ret >= 0)
+            config->hotplug_slots = (unsigned)number;
+        break;
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
+    case OPTION_CONSOLE_LOG: config->console_log = value; break;
+    case OPTION_CONTROL: config->control_path = value; break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
     case OPTION_MSI: ret = parse_msi(value, config, err); break;
     case OPTION_WATCHDOG: ret = parse_action("--watchdog", value, &config->watchdog, err); break;
@@ -157,12 +177,18 @@ static int parse_option(struct request *request, int option, char *value, struct
         break;
     case OPTION_VSOCK: ret = cli_parse_vsock(value, config, err); break;
     case OPTION_INPUT: ret = cli_parse_input(value, config, err); break;
+    case OPTION_STATS: request->stats = true; break;
+    case OPTION_TRACE_ENGINE: ret = cli_parse_trace(value, &config->watch, err); break;
+    case OPTION_PERF_MAP: config->watch.perf_map = true; break;
+    case OPTION_SYMBOLS: config->watch.symbols = value; break;
+    case OPTION_GPU: ret = cli_parse_gpu(value, config, err); break;
+    case OPTION_DISPLAY: ret = cli_parse_display(value, config, err); break;
     }
     return ret;
 }
 
 /* Puts the image's disk first, and its kernel where none was given. */
-static int use_image(struct request *request, const char *name, struct pv_error **err)
+static int use_image(struct cli_run *request, const char *name, struct pv_error **err)
 {
     struct pv_config *config = &request->config;
     int ret = cli_image_find(&request->image, name, err);
@@ -227,8 +253,26 @@ static void on_port(void *opaque, const char *name, const char *path)
     fprintf(stderr, "pearvisor: port %s at %s\n", name, path);
 }
 
-static int run_vm(const struct pv_config *config, struct pv_error **err)
+static void on_save(void *opaque, int signal_number)
 {
+    struct session *session = opaque;
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    if (pv_vm_save_picture(session->vm, &err) < 0)
+        fprintf(stderr, "pearvisor: %s\r\n", pv_error_message(err));
+}
+
+static void print_stats(struct pv_vm *vm)
+{
+    PV_CLEANUP_BUFFER struct pv_buffer text = PV_BUFFER_INIT(64 * PV_KIB);
+    pv_vm_report(vm, &text);
+    if (text.data)
+        fprintf(stderr, "%s", text.data);
+}
+
+int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opaque,
+               struct pv_error **err)
+{
+    const struct pv_config *config = &run->config;
     struct session session = {0};
     const struct pv_vm_events events = {
         .console_escape = on_escape,
@@ -236,7 +280,7 @@ static int run_vm(const struct pv_config *config, struct pv_error **err)
         .port_ready = on_port,
         .opaque = &session,
     };
-    struct pv_signal *term = NULL, *interrupt = NULL;
+    struct pv_signal *term = NULL, *interrupt = NULL, *save = NULL;
     enum pv_vm_end reason;
     int ret = pv_vm_create(&session.vm, config, &events, err);
     if (ret < 0)
@@ -245,17 +289,71 @@ static int run_vm(const struct pv_config *config, struct pv_error **err)
     ret = pv_signal_create(&term, loop, SIGTERM, on_signal, &session, err);
     if (ret >= 0)
         ret = pv_signal_create(&interrupt, loop, SIGINT, on_signal, &session, err);
+    if (ret >= 0 && config->display == PV_DISPLAY_PNG)
+        ret = pv_signal_create(&save, loop, SIGUSR1, on_save, &session, err);
     if (ret >= 0 && config->console == PV_CONSOLE_STDIO && isatty(STDIN_FILENO))
         fprintf(stderr, "pearvisor: Ctrl-] q leaves\r\n");
+    if (ret >= 0 && ready)
+        ready(opaque);
     if (ret >= 0)
         ret = pv_vm_run(session.vm, &reason, err);
+    if (ret >= 0 && run->stats)
+        print_stats(session.vm);
     pv_signal_destroy(term);
     pv_signal_destroy(interrupt);
+    pv_signal_destroy(save);
     pv_vm_destroy(session.vm);
     return ret;
 }
 
-static int parse(const struct cli_command *command, struct request *request, int argc, char **argv)
+void cli_run_init(struct cli_run *run)
+{
+    pv_config_init(&run->config);
+}
+
+void cli_run_finish(struct cli_run *run)
+{
+    cli_image_finish(&run->image);
+    free(run->append);
+}
+
+static const struct option *find_option(const char *key)
+{
+    for (const struct option *option = run_options; option->name; option++) {
+        if (option->has_arg == required_argument && !strcmp(option->name, key))
+            return option;
+    }
+    return NULL;
+}
+
+bool cli_run_knows(const char *key)
+{
+    return find_option(key);
+}
+
+int cli_run_set(struct cli_run *run, const char *key, char *value, struct pv_error **err)
+{
+    const struct option *option = find_option(key);
+    if (!option)
+        return pv_error_set(err, EINVAL,
+                            "'%s' is not a key; keys are the options of 'pearvisor run', "
+                            "without the dashes",
+                            key);
+    return parse_option(run, option->val, value, err);
+}
+
+int cli_run_complete(struct cli_run *run, struct pv_error **err)
+{
+    struct pv_config *config = &run->config;
+    if (!config->kernel && !config->firmware && !config->disk_count)
+        return pv_error_set(err, EINVAL,
+                            "nothing to run: name an image, or give --kernel or --disk");
+    if (!run->net_given)
+        config->nets[config->net_count++] = (struct pv_config_net){.kind = PV_NET_USER};
+    return 0;
+}
+
+static int parse(const struct cli_command *command, struct cli_run *request, int argc, char **argv)
 {
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     int option;
@@ -269,24 +367,20 @@ static int parse(const struct cli_command *command, struct request *request, int
         return cli_usage(command, "unexpected argument '%s'", argv[optind + 1]);
     if (optind < argc && use_image(request, argv[optind], &err) < 0)
         return cli_fail(&err);
-    if (!request->config.kernel && !request->config.firmware && !request->config.disk_count)
-        return cli_usage(command, "nothing to run: name an image, or give --kernel or --disk");
-    if (!request->net_given)
-        request->config.nets[request->config.net_count++] =
-            (struct pv_config_net){.kind = PV_NET_USER};
+    if (cli_run_complete(request, &err) < 0)
+        return cli_usage_error(command, &err);
     return -1;
 }
 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
-    struct request request = {0};
+    struct cli_run request = {0};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
-    pv_config_init(&request.config);
+    cli_run_init(&request);
     int status = parse(command, &request, argc, argv);
     if (status < 0)
-        status = run_vm(&request.config, &err) < 0 ? cli_fail(&err) : CLI_OK;
-    cli_image_finish(&request.image);
-    free(request.append);
+        status = cli_run_vm(&request, NULL, NULL, &err) < 0 ? cli_fail(&err) : CLI_OK;
+    cli_run_finish(&request);
     return status;
 }
 
@@ -315,9 +409,13 @@ const struct cli_command cli_run = {
             "                      NAT to the host's network (default), with ports of the host\n"
             "                      (127.0.0.1 unless ADDRESS says otherwise) that reach the guest\n"
             "  --net none          no network\n"
+            "  --hotplug-slots N   how many disks and networks 'pearvisor control' can attach\n"
+            "                      while the guest runs, 0 to 16 (default 4)\n"
             "  --console stdio|pty|unix:PATH[,virtio]\n"
             "                      where the guest's console goes (default stdio); with virtio it\n"
             "                      is the guest's hvc0 instead of its UART, ttyAMA0\n"
+            "  --console-log FILE  where all that the guest writes there is appended as well\n"
+            "  --control PATH      a socket to ask things of the VM (see 'pearvisor control')\n"
             "  --transport pci|mmio\n"
             "                      how virtio devices are attached (default pci)\n"
             "  --port NAME,unix:PATH|pty\n"
@@ -330,13 +428,29 @@ const struct cli_command cli_run = {
             "                      connects to CID 2, port P, reaches PATH/vsock.sock_P\n"
             "  --input keyboard|mouse|tablet[,...]\n"
             "                      input devices\n"
+            "  --gpu none|2d|venus[,size=WxH][,heads=N][,window=SIZE]\n"
+            "                      a virtio-gpu: 2d shows a framebuffer, venus adds Vulkan on the\n"
+            "                      host's driver (default none; 1280x800, 1 head, 4G that the\n"
+            "                      guest can map at a time)\n"
+            "  --display none|png=FILE|vnc[=:N|=unix:PATH][,password=TEXT]\n"
+            "                      who sees the GPU's picture: a file, written at the end and at\n"
+            "                      each SIGUSR1; or VNC viewers, at port 5900 + N (default 0) of\n"
+            "                      127.0.0.1 or a socket, with keyboard and tablet for the guest\n"
             "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
             "  --watchdog none|reset|poweroff\n"
             "                      gives the guest a watchdog (sbsa_gwdt); what when it bites\n"
             "  --on-panic none|reset|poweroff\n"
             "                      gives the guest a pvpanic device; what when it panics\n"
             "  --virtio packed=on|off\n"
-            "                      whether virtio devices offer packed rings (default off)\n\n"
+            "                      whether virtio devices offer packed rings (default off)\n"
+            "  --stats             prints at the end what the engine counted\n"
+            "  --trace-engine FILE[,entered][,FIRST-LAST]\n"
+            "                      writes to FILE each block that the translator makes and, with\n"
+            "                      entered, each time one is entered (slow); FIRST and LAST bound\n"
+            "                      the guest's virtual addresses\n"
+            "  --perf-map          writes /tmp/perf-PID.map, by which perf names guest code\n"
+            "  --symbols FILE      the guest kernel's /proc/kallsyms or System.map, for names in\n"
+            "                      these two; boot it with nokaslr\n\n"
             "Ctrl-] q leaves: the guest is asked to power off, and ended when asked again. So do\n"
             "SIGTERM and SIGINT. Ctrl-] Ctrl-] sends one Ctrl-] to the guest.\n\n"
             "Exit status: 0 after the guest powered off, 1 on failure, 2 for wrong usage.\n",

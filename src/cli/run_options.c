@@ -5,8 +5,9 @@
 #include "base/parse.h"
 #include "base/util.h"
 #include "device/vsock.h"
+#include "display/display.h"
+#include "display/sink.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -60,40 +61,6 @@ int cli_parse_acpi(const char *text, struct pv_config *config, struct pv_error *
     return 0;
 }
 
-int cli_parse_forward(const char *text, struct pv_port_forward *forward, struct pv_error **err)
-{
-    static const char form[] = "use tcp:[ADDRESS:]HOSTPORT:GUESTPORT or udp:...";
-    char copy[64];
-    char *fields[4];
-    size_t count = 0;
-    if (strlen(text) >= sizeof(copy))
-        return pv_error_set(err, EINVAL, "forward '%s': %s", text, form);
-    memcpy(copy, text, strlen(text) + 1);
-    char *rest = copy;
-    while (rest && count < PV_ARRAY_SIZE(fields))
-        fields[count++] = strsep(&rest, ":");
-    if (rest || count < 3 || (strcmp(fields[0], "tcp") != 0 && strcmp(fields[0], "udp") != 0))
-        return pv_error_set(err, EINVAL, "forward '%s': %s", text, form);
-
-    struct in_addr address = {0};
-    if (count == 4 && inet_pton(AF_INET, fields[1], &address) != 1)
-        return pv_error_set(err, EINVAL, "forward '%s': '%s' is not an IPv4 address", text,
-                            fields[1]);
-    uint64_t host, guest;
-    int ret = pv_parse_u64(fields[count - 2], "host port", 1, 65535, &host, err);
-    if (ret >= 0)
-        ret = pv_parse_u64(fields[count - 1], "guest port", 1, 65535, &guest, err);
-    if (ret < 0)
-        return pv_error_prefix(err, "forward '%s'", text);
-    *forward = (struct pv_port_forward){
-        .udp = fields[0][0] == 'u',
-        .host_address = ntohl(address.s_addr),
-        .host_port = (uint16_t)host,
-        .guest_port = (uint16_t)guest,
-    };
-    return 0;
-}
-
 int cli_parse_net(char *text, struct pv_config *config, struct pv_error **err)
 {
     if (!strcmp(text, "none")) {
@@ -117,7 +84,7 @@ int cli_parse_net(char *text, struct pv_config *config, struct pv_error **err)
         if (net.forward_count == PV_CONFIG_MAX_FORWARDS)
             return pv_error_set(err, EINVAL, "--net user: at most %u forwards",
                                 PV_CONFIG_MAX_FORWARDS);
-        int ret = cli_parse_forward(part + 8, &net.forwards[net.forward_count], err);
+        int ret = pv_port_forward_parse(part + 8, &net.forwards[net.forward_count], err);
         if (ret < 0)
             return pv_error_prefix(err, "--net user");
         net.forward_count++;
@@ -197,6 +164,108 @@ int cli_parse_vsock(char *text, struct pv_config *config, struct pv_error **err)
     return 0;
 }
 
+static int parse_size(const char *text, uint32_t *width, uint32_t *height, struct pv_error **err)
+{
+    uint64_t w = 0, h = 0;
+    char copy[16];
+    char *cross = NULL;
+    if (strlen(text) < sizeof(copy)) {
+        memcpy(copy, text, strlen(text) + 1);
+        cross = strchr(copy, 'x');
+    }
+    if (!cross)
+        return pv_error_set(err, EINVAL, "--gpu size '%s': use WIDTHxHEIGHT", text);
+    *cross = '\0';
+    int ret = pv_parse_u64(copy, "--gpu width", 64, PV_DISPLAY_MAX, &w, err);
+    if (ret >= 0)
+        ret = pv_parse_u64(cross + 1, "--gpu height", 64, PV_DISPLAY_MAX, &h, err);
+    *width = (uint32_t)w;
+    *height = (uint32_t)h;
+    return ret;
+}
+
+static int parse_gpu_option(const char *part, struct pv_config *config, struct pv_error **err)
+{
+    uint64_t number = 0;
+    int ret;
+    if (!strncmp(part, "size=", 5))
+        return parse_size(part + 5, &config->gpu_width, &config->gpu_height, err);
+    if (!strncmp(part, "heads=", 6)) {
+        ret = pv_parse_u64(part + 6, "--gpu heads", 1, PV_DISPLAY_HEADS, &number, err);
+        if (ret >= 0)
+            config->gpu_heads = (unsigned)number;
+        return ret;
+    }
+    if (strncmp(part, "window=", 7) != 0)
+        return pv_error_set(
+            err, EINVAL, "--gpu: unknown option '%s'; use size=WxH, heads=N or window=SIZE", part);
+    ret = pv_parse_size(part + 7, "--gpu window", 64 * PV_MIB, 64 * PV_GIB, &number, err);
+    if (ret >= 0 && (number & (number - 1)))
+        return pv_error_set(err, EINVAL, "--gpu window '%s': must be a power of two", part + 7);
+    if (ret >= 0)
+        config->gpu_window = number;
+    return ret;
+}
+
+int cli_parse_gpu(char *text, struct pv_config *config, struct pv_error **err)
+{
+    const char *kind = strsep(&text, ",");
+    int ret = 0;
+    if (!strcmp(kind, "none"))
+        config->gpu = PV_GPU_NONE;
+    else if (!strcmp(kind, "2d"))
+        config->gpu = PV_GPU_2D;
+    else if (!strcmp(kind, "venus"))
+        config->gpu = PV_GPU_VENUS;
+    else
+        return pv_error_set(err, EINVAL, "--gpu '%s': use none, 2d or venus", kind);
+    while (text && ret >= 0)
+        ret = parse_gpu_option(strsep(&text, ","), config, err);
+    return ret;
+}
+
+static int parse_vnc(char *text, struct pv_config *config, struct pv_error **err)
+{
+    uint64_t number = 0;
+    char *where = strsep(&text, ",");
+    int ret = 0;
+    config->display = PV_DISPLAY_VNC;
+    if (!strncmp(where, "vnc=unix:", 9) && where[9])
+        config->display_path = where + 9;
+    else if (!strncmp(where, "vnc=:", 5))
+        ret = pv_parse_u64(where + 5, "--display vnc", 0, 99, &number, err);
+    else if (strcmp(where, "vnc") != 0)
+        ret = pv_error_set(err, EINVAL, "--display '%s': use vnc, vnc=:N or vnc=unix:PATH", where);
+    config->vnc_port = (uint16_t)(PV_VNC_PORT + number);
+    if (ret < 0 || !text)
+        return ret;
+    if (strncmp(text, "password=", 9) != 0 || !text[9] || strlen(text + 9) > 8)
+        return pv_error_set(err, EINVAL,
+                            "--display vnc: unknown option '%s'; use password=TEXT, of up to 8 "
+                            "characters",
+                            text);
+    config->vnc_password = text + 9;
+    return 0;
+}
+
+int cli_parse_display(char *text, struct pv_config *config, struct pv_error **err)
+{
+    config->display_path = NULL;
+    config->vnc_password = NULL;
+    if (!strncmp(text, "vnc", 3))
+        return parse_vnc(text, config, err);
+    if (!strcmp(text, "none")) {
+        config->display = PV_DISPLAY_NONE;
+        return 0;
+    }
+    if (strncmp(text, "png=", 4) != 0 || !text[4])
+        return pv_error_set(
+            err, EINVAL, "--display '%s': use none, png=FILE, vnc, vnc=:N or vnc=unix:PATH", text);
+    config->display = PV_DISPLAY_PNG;
+    config->display_path = text + 4;
+    return 0;
+}
+
 int cli_parse_input(char *text, struct pv_config *config, struct pv_error **err)
 {
     static const char *const names[] = {
@@ -213,4 +282,43 @@ int cli_parse_input(char *text, struct pv_config *config, struct pv_error **err)
         config->inputs[config->input_count++] = (enum pv_input_kind)kind;
     }
     return 0;
+}
+
+/* FIRST-LAST, in hexadecimal with 0x or in decimal. */
+static int parse_range(char *text, struct pv_engine_watch *watch, struct pv_error **err)
+{
+    char *dash = strchr(text, '-');
+    if (!dash)
+        return pv_error_set(err, EINVAL,
+                            "--trace-engine: unknown '%s'; 'entered' or a range of addresses, "
+                            "FIRST-LAST, can follow the file",
+                            text);
+    *dash = '\0';
+    int ret = pv_parse_u64(text, "--trace-engine FIRST", 0, UINT64_MAX, &watch->trace_first, err);
+    if (ret < 0)
+        return ret;
+    return pv_parse_u64(dash + 1, "--trace-engine LAST", watch->trace_first, UINT64_MAX,
+                        &watch->trace_last, err);
+}
+
+int cli_parse_trace(char *text, struct pv_engine_watch *watch, struct pv_error **err)
+{
+    char *rest = strchr(text, ',');
+    int ret = 0;
+    watch->trace = text;
+    watch->trace_entered = false;
+    watch->trace_first = 0;
+    watch->trace_last = UINT64_MAX;
+    if (rest)
+        *rest++ = '\0';
+    if (!*text)
+        return pv_error_set(err, EINVAL, "--trace-engine: a file name is needed");
+    while (rest && ret >= 0) {
+        char *word = strsep(&rest, ",");
+        if (!strcmp(word, "entered"))
+            watch->trace_entered = true;
+        else
+            ret = parse_range(word, watch, err);
+    }
+    return ret;
 }

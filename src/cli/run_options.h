@@ -19,12 +19,9 @@ int cli_parse_cdrom(const char *text, struct pv_config *config, struct pv_error 
 int cli_parse_port(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_vsock(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_input(char *text, struct pv_config *config, struct pv_error **err);
+int cli_parse_trace(char *text, struct pv_engine_watch *watch, struct pv_error **err);
+int cli_parse_gpu(char *text, struct pv_config *config, struct pv_error **err);
+int cli_parse_display(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_virtio(const char *text, struct pv_config *config, struct pv_error **err);
-
-/*
- * tcp:[HOSTADDR:]HOSTPORT:GUESTPORT or udp:..., as `--net user,forward=` has it. HOSTADDR is an
- * IPv4 address.
- */
-int cli_parse_forward(const char *text, struct pv_port_forward *forward, struct pv_error **err);
 
 #endif

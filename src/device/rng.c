@@ -6,6 +6,7 @@
 #include "virtio/device_impl.h"
 
 #include <errno.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 /* A driver may offer gigabytes; it gets this much of a buffer filled, as 5.4.6.1 lets us. */

@@ -12,14 +12,20 @@
  * attention word; a waker first sets the attention bit, then looks at `sleeping`. With sequentially
  * consistent operations at least one of them sees the other.
  *
+ * A suspended vCPU (PSCI CPU_SUSPEND) sleeps here, or inside vcpu_run where the engine has its
+ * interrupts elsewhere and only the engine can tell when one comes.
+ *
  * PV_ATTENTION_STOP is only ever set and cleared with the mutex held, so a reason to stop that was
  * given before the vCPU took the mutex is seen there, and one given later finds the bit set.
  */
 #include "engine/engine_impl.h"
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "host/clock.h"
+#include "host/thread.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -41,6 +47,7 @@ struct pv_vcpu_runner {
     pthread_cond_t wake_up; /* with the engine's mutex */
     enum power power;
     enum suspend suspend; /* what it asked for; takes effect when it stops executing */
+    enum suspend asleep;  /* inside vcpu_run: what it sleeps in */
     bool wake;            /* pv_vcpu_set_wake */
     bool thread_made;
     bool ready;     /* vcpu_create has returned */
@@ -48,8 +55,18 @@ struct pv_vcpu_runner {
     int create_error;
     struct pv_error *error; /* of vcpu_create */
     uint64_t entry, context;
+    struct request *request; /* for the vCPU's thread to carry out */
     _Atomic bool sleeping;
     _Atomic uint64_t wfi_waits;
+};
+
+/* Something to be done on a vCPU's thread while it does not execute. */
+struct request {
+    int (*fn)(struct pv_vcpu *vcpu, const struct request *request);
+    uint32_t sysreg;
+    void *data;
+    int result;
+    bool done;
 };
 
 struct pv_engine_private {
@@ -61,16 +78,21 @@ struct pv_engine_private {
 };
 
 /*
- * The reference comes first until the translator has shown what it is to show (docs/internals/
- * status.md): it takes more memory of our own than a VM may.
+ * Hardware comes first; then the reference, until the translator has shown what it is to show
+ * (docs/internals/status.md): it takes more memory of our own than a VM may.
  */
 static const struct pv_engine_ops *const engines[] = {
+#if defined(__linux__) && defined(__aarch64__)
+    &pv_engine_kvm,
+#endif
+#ifdef __APPLE__
+    &pv_engine_hvf,
+#endif
     &pv_engine_interp,
 #ifdef __x86_64__
     &pv_engine_jit,
 #endif
-    &pv_engine_fake,
-    NULL,
+    &pv_engine_fake,   NULL,
 };
 
 const struct pv_engine_ops *const *pv_engine_list(void)
@@ -99,6 +121,16 @@ const char *pv_engine_description(const struct pv_engine_ops *ops)
 bool pv_engine_is_test_only(const struct pv_engine_ops *ops)
 {
     return ops->test_only;
+}
+
+bool pv_engine_has_gic(const struct pv_engine_ops *ops)
+{
+    return ops->gic;
+}
+
+bool pv_engine_has_timer(const struct pv_engine_ops *ops)
+{
+    return ops->timer;
 }
 
 int pv_engine_probe(const struct pv_engine_ops *ops, struct pv_error **err)
@@ -150,7 +182,7 @@ static int alloc_vcpus(struct pv_engine *engine)
         vcpu->runner = calloc(1, sizeof(*vcpu->runner));
         if (!vcpu->runner)
             return -ENOMEM;
-        pthread_cond_init(&vcpu->runner->wake_up, NULL);
+        pv_cond_init(&vcpu->runner->wake_up);
     }
     return 0;
 }
@@ -165,6 +197,10 @@ static int alloc_generic(struct pv_engine **out, const struct pv_engine_ops *ops
     engine->config = *config;
     uint64_t *mpidr = calloc(config->vcpus, sizeof(*mpidr));
     engine->config.mpidr = mpidr;
+    if (config->gic) {
+        engine->gic = *config->gic;
+        engine->config.gic = &engine->gic;
+    }
     engine->private = calloc(1, sizeof(*engine->private));
     if (!mpidr || !engine->private) {
         free(mpidr);
@@ -188,6 +224,12 @@ int pv_engine_create(struct pv_engine **out, const struct pv_engine_ops *ops,
 {
     if (config->vcpus < 1 || config->vcpus > PV_MAX_VCPUS)
         return pv_error_set(err, EINVAL, "%u vCPUs: must be 1 to %u", config->vcpus, PV_MAX_VCPUS);
+    if (config->gic && !ops->gic)
+        return pv_error_set(err, EINVAL, "engine %s has no interrupt controller", ops->name);
+    if ((config->watch.trace || config->watch.perf_map) && !ops->watches)
+        return pv_error_set(err, EINVAL,
+                            "engine %s translates nothing: only jit has a trace or a perf map",
+                            ops->name);
     struct pv_engine *engine = NULL;
     if (alloc_generic(&engine, ops, config) < 0)
         return pv_error_set(err, ENOMEM, "engine %s: out of memory", ops->name);
@@ -230,6 +272,8 @@ int pv_engine_start(struct pv_engine *engine, struct pv_error **err)
             }
         }
     }
+    if (!ret && engine->ops->start)
+        ret = engine->ops->start(engine, err);
     pthread_mutex_unlock(&private->lock);
     return ret;
 }
@@ -293,6 +337,35 @@ struct pv_vcpu *pv_engine_vcpu(struct pv_engine *engine, unsigned index)
 
 /* ---- The vCPU's thread ---- */
 
+/*
+ * Waits for something to change, and does what the vCPU's thread was asked to do meanwhile. Called
+ * and returns with the lock.
+ */
+static void park(struct pv_vcpu *vcpu, uint64_t until)
+{
+    struct pv_engine_private *private = vcpu->engine->private;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    if (!runner->request && !until) {
+        pthread_cond_wait(&runner->wake_up, &private->lock);
+    } else if (!runner->request) {
+        uint64_t now = pv_clock_ns();
+        if (until > now)
+            pv_cond_wait_for(&runner->wake_up, &private->lock, until - now);
+    }
+    if (runner->request) {
+        runner->request->result = runner->request->fn(vcpu, runner->request);
+        runner->request->done = true;
+        runner->request = NULL;
+        pthread_cond_broadcast(&private->changed);
+    }
+}
+
+static bool time_to_wake(const struct pv_vcpu *vcpu)
+{
+    return vcpu->wake_at && pv_clock_ns() >= vcpu->wake_at;
+}
+
 /* Waits until the vCPU may run; false when it should end. Called and returns with the lock. */
 static bool wait_runnable(struct pv_vcpu *vcpu)
 {
@@ -308,7 +381,7 @@ static bool wait_runnable(struct pv_vcpu *vcpu)
         }
         if (!private->pauses && runner->power == POWER_ON)
             return true;
-        pthread_cond_wait(&runner->wake_up, &private->lock);
+        park(vcpu, 0);
     }
     return false;
 }
@@ -319,8 +392,8 @@ static void sleep_wfi(struct pv_vcpu *vcpu)
     struct pv_vcpu_runner *runner = vcpu->runner;
     atomic_fetch_add_explicit(&runner->wfi_waits, 1, memory_order_relaxed);
     atomic_store(&runner->sleeping, true);
-    while (!atomic_load(&vcpu->attention))
-        pthread_cond_wait(&runner->wake_up, &vcpu->engine->private->lock);
+    while (!atomic_load(&vcpu->attention) && !time_to_wake(vcpu))
+        park(vcpu, vcpu->wake_at);
     atomic_store(&runner->sleeping, false);
 }
 
@@ -337,8 +410,9 @@ static void sleep_suspended(struct pv_vcpu *vcpu)
     runner->suspend = SUSPEND_NONE;
     atomic_store(&runner->sleeping, true);
     while (runner->power == POWER_ON && !private->quitting && !runner->wake &&
+           !time_to_wake(vcpu) &&
            !(atomic_load(&vcpu->attention) & (PV_ATTENTION_IRQ | PV_ATTENTION_FIQ)))
-        pthread_cond_wait(&runner->wake_up, &private->lock);
+        park(vcpu, vcpu->wake_at);
     atomic_store(&runner->sleeping, false);
     if (down && runner->power == POWER_ON)
         runner->power = POWER_STARTING;
@@ -351,6 +425,42 @@ static void handle_fatal(struct pv_vcpu *vcpu, struct pv_error *error)
     if (engine->config.client->fatal)
         engine->config.client->fatal(engine->config.client_opaque, vcpu->index,
                                      pv_error_message(error));
+}
+
+/* Suspending where it is the engine that notices interrupts. Lock held. */
+static void suspend_in_engine(struct pv_vcpu *vcpu, enum pv_exit why)
+{
+    const struct pv_engine_ops *ops = vcpu->engine->ops;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    if (runner->suspend) {
+        ops->vcpu_suspend(vcpu, true);
+        runner->asleep = runner->suspend;
+        runner->suspend = SUSPEND_NONE;
+    }
+    if (runner->asleep && (why == PV_EXIT_WAKE || runner->wake)) {
+        ops->vcpu_suspend(vcpu, false);
+        if (runner->asleep == SUSPEND_POWER_DOWN)
+            runner->power = POWER_STARTING;
+        runner->asleep = SUSPEND_NONE;
+    }
+}
+
+/* The vCPU has stopped executing: what it is to do instead. Lock held. */
+static void after_run(struct pv_vcpu *vcpu, enum pv_exit why)
+{
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    if (why == PV_EXIT_FATAL)
+        runner->power = POWER_OFF;
+    if (runner->power != POWER_ON)
+        return;
+    if (vcpu->engine->ops->vcpu_suspend)
+        suspend_in_engine(vcpu, why);
+    else if (runner->suspend)
+        sleep_suspended(vcpu);
+    else if (why == PV_EXIT_WFI)
+        sleep_wfi(vcpu);
 }
 
 static void run_until_quit(struct pv_vcpu *vcpu)
@@ -370,12 +480,7 @@ static void run_until_quit(struct pv_vcpu *vcpu)
         pthread_mutex_lock(&private->lock);
         runner->executing = false;
         pthread_cond_broadcast(&private->changed);
-        if (why == PV_EXIT_FATAL)
-            runner->power = POWER_OFF;
-        else if (runner->suspend)
-            sleep_suspended(vcpu);
-        else if (why == PV_EXIT_WFI && runner->power == POWER_ON)
-            sleep_wfi(vcpu);
+        after_run(vcpu, why);
     }
 }
 
@@ -415,7 +520,7 @@ int pv_vcpu_power_on(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context)
     pthread_mutex_lock(&private->lock);
     if (runner->power == POWER_OFF) {
         runner->power = POWER_STARTING;
-        runner->suspend = SUSPEND_NONE;
+        runner->suspend = runner->asleep = SUSPEND_NONE;
         runner->entry = entry;
         runner->context = context;
         pthread_cond_broadcast(&runner->wake_up);
@@ -461,6 +566,8 @@ void pv_vcpu_set_wake(struct pv_vcpu *vcpu, bool level)
 {
     pthread_mutex_lock(&vcpu->engine->private->lock);
     vcpu->runner->wake = level;
+    if (level && vcpu->runner->asleep)
+        stop_locked(vcpu);
     pthread_cond_broadcast(&vcpu->runner->wake_up);
     pthread_mutex_unlock(&vcpu->engine->private->lock);
 }
@@ -495,6 +602,41 @@ void pv_vcpu_set_line(struct pv_vcpu *vcpu, enum pv_vcpu_line line, bool level)
         atomic_fetch_and(&vcpu->attention, ~(1u << line));
 }
 
+/* ---- The engine's interrupt controller and timers ---- */
+
+void pv_engine_set_spi(struct pv_engine *engine, unsigned intid, bool level)
+{
+    engine->ops->gic->set_spi(engine, intid, level);
+}
+
+void pv_engine_send_msi(struct pv_engine *engine, uint32_t device_id, uint64_t address,
+                        uint32_t data)
+{
+    engine->ops->gic->send_msi(engine, device_id, address, data);
+}
+
+int pv_engine_reset_gic(struct pv_engine *engine, struct pv_error **err)
+{
+    return engine->ops->gic->reset(engine, err);
+}
+
+uint64_t pv_engine_counter_frequency(const struct pv_engine_ops *ops)
+{
+    return ops->timer->counter_frequency();
+}
+
+int pv_engine_get_counter(struct pv_engine *engine, uint64_t *count)
+{
+    return engine->ops->timer->get_counter(engine, count);
+}
+
+int pv_engine_set_counter(struct pv_engine *engine, uint64_t count)
+{
+    return engine->ops->timer->set_counter(engine, count);
+}
+
+/* ---- State ---- */
+
 /* Takes the lock; 0 when the vCPU's state is the caller's to look at and change. */
 static int hold_state(struct pv_vcpu *vcpu)
 {
@@ -512,42 +654,69 @@ static int hold_state(struct pv_vcpu *vcpu)
     return 0;
 }
 
-static int release_state(struct pv_vcpu *vcpu, int ret)
+/* Holds the state, runs the request where the engine wants it, and lets go. */
+static int with_state(struct pv_vcpu *vcpu, struct request *request)
 {
-    pthread_mutex_unlock(&vcpu->engine->private->lock);
+    struct pv_engine_private *private = vcpu->engine->private;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+    int ret = hold_state(vcpu);
+
+    if (!ret && !vcpu->engine->ops->thread_bound) {
+        ret = request->fn(vcpu, request);
+    } else if (!ret) {
+        while (runner->request)
+            pthread_cond_wait(&private->changed, &private->lock);
+        runner->request = request;
+        pthread_cond_broadcast(&runner->wake_up);
+        while (!request->done)
+            pthread_cond_wait(&private->changed, &private->lock);
+        ret = request->result;
+    }
+    pthread_mutex_unlock(&private->lock);
     return ret;
+}
+
+static int do_get_state(struct pv_vcpu *vcpu, const struct request *request)
+{
+    return vcpu->engine->ops->get_state(vcpu, request->data);
+}
+
+static int do_set_state(struct pv_vcpu *vcpu, const struct request *request)
+{
+    return vcpu->engine->ops->set_state(vcpu, request->data);
+}
+
+static int do_get_sysreg(struct pv_vcpu *vcpu, const struct request *request)
+{
+    return vcpu->engine->ops->get_sysreg(vcpu, request->sysreg, request->data);
+}
+
+static int do_set_sysreg(struct pv_vcpu *vcpu, const struct request *request)
+{
+    return vcpu->engine->ops->set_sysreg(vcpu, request->sysreg, *(uint64_t *)request->data);
 }
 
 int pv_vcpu_get_state(struct pv_vcpu *vcpu, struct pv_vcpu_state *state)
 {
-    int ret = hold_state(vcpu);
-    if (!ret)
-        ret = vcpu->engine->ops->get_state(vcpu, state);
-    return release_state(vcpu, ret);
+    return with_state(vcpu, &(struct request){.fn = do_get_state, .data = state});
 }
 
 int pv_vcpu_set_state(struct pv_vcpu *vcpu, const struct pv_vcpu_state *state)
 {
-    int ret = hold_state(vcpu);
-    if (!ret)
-        ret = vcpu->engine->ops->set_state(vcpu, state);
-    return release_state(vcpu, ret);
+    struct pv_vcpu_state copy = *state;
+    return with_state(vcpu, &(struct request){.fn = do_set_state, .data = &copy});
 }
 
 int pv_vcpu_get_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value)
 {
-    int ret = hold_state(vcpu);
-    if (!ret)
-        ret = vcpu->engine->ops->get_sysreg(vcpu, sysreg, value);
-    return release_state(vcpu, ret);
+    return with_state(vcpu,
+                      &(struct request){.fn = do_get_sysreg, .sysreg = sysreg, .data = value});
 }
 
 int pv_vcpu_set_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value)
 {
-    int ret = hold_state(vcpu);
-    if (!ret)
-        ret = vcpu->engine->ops->set_sysreg(vcpu, sysreg, value);
-    return release_state(vcpu, ret);
+    return with_state(vcpu,
+                      &(struct request){.fn = do_set_sysreg, .sysreg = sysreg, .data = &value});
 }
 
 void pv_vcpu_get_stats(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *stats)
@@ -559,4 +728,24 @@ void pv_vcpu_get_stats(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *stats)
     if (there && vcpu->engine->ops->get_stats)
         vcpu->engine->ops->get_stats(vcpu, stats);
     stats->wfi_waits = atomic_load_explicit(&vcpu->runner->wfi_waits, memory_order_relaxed);
+    stats->cpu_ns = there ? pv_thread_cpu_ns(vcpu->thread) : 0;
+}
+
+void pv_engine_report(struct pv_engine *engine, struct pv_buffer *out)
+{
+    pv_buffer_printf(out, "engine: %s\n", engine->ops->name);
+    for (unsigned i = 0; i < engine->config.vcpus; i++) {
+        struct pv_vcpu_stats s;
+        pv_vcpu_get_stats(&engine->vcpus[i], &s);
+        pv_buffer_printf(out, "vCPU %u: %.3f s of CPU time", i, (double)s.cpu_ns / 1e9);
+        if (s.instructions)
+            pv_buffer_printf(out, ", %" PRIu64 " instructions", s.instructions);
+        pv_buffer_printf(
+            out,
+            ", %" PRIu64 " device accesses, %" PRIu64 " interrupts, %" PRIu64 " waits; %" PRIu64
+            " translations not in the first level of the TLB, %" PRIu64 " nor in the second\n",
+            s.mmio_exits, s.interrupts, s.wfi_waits, s.tlb_lookups, s.tlb_walks);
+    }
+    if (engine->ops->report)
+        engine->ops->report(engine, out);
 }

@@ -4,7 +4,11 @@
  *
  * An engine belongs to one VM. It executes A64 code of EL1 and EL0 out of an address space and
  * calls its client (the machine) for what lies outside the CPU: SMCCC calls, and the system
- * registers of the GIC CPU interface and the generic timer where the engine has none of its own.
+ * registers of the GIC CPU interface and the generic timer.
+ *
+ * An engine made of hardware brings these along, both (pv_engine_has_gic) or only the virtual
+ * timer (pv_engine_has_timer). Of a GIC the machine then says where the frames are, drives its
+ * inputs, and never hears of its registers.
  *
  * Threads: every vCPU has a host thread, made by pv_engine_start(). Client callbacks run on the
  * thread of the vCPU they name, and may call any function here except pv_engine_destroy,
@@ -19,6 +23,7 @@
 #include <stdint.h>
 
 struct pv_address_space;
+struct pv_buffer;
 struct pv_engine;
 struct pv_engine_ops;
 struct pv_error;
@@ -39,10 +44,23 @@ enum pv_vcpu_line {
     PV_LINE_FIQ,
 };
 
+/*
+ * An interrupt controller of the engine's own: a GICv3 whose distributor, redistributors and ITS
+ * are at these guest-physical addresses, with the generic timers wired to its PPIs.
+ */
+struct pv_engine_gic_config {
+    uint64_t dist;   /* 64 KiB */
+    uint64_t redist; /* 128 KiB for each vCPU, one behind the other */
+    uint64_t its;    /* 128 KiB; 0: there is none */
+    unsigned intids; /* SPIs are 32 to intids - 1; a multiple of 32 */
+};
+
 /* The machine as an engine sees it. */
 struct pv_engine_client {
     /*
-     * HVC #0 or SMC #0 executed at EL1. x[0..17] are the guest's X0 to X17, changed in place.
+     * HVC #0 or SMC #0 executed at EL1. x[0..17] are the guest's X0 to X17, changed in place. An
+     * engine made of hardware may answer calls beyond PSCI's range of function numbers (those that
+     * tell of the CPU's errata, say) by itself.
      */
     void (*smccc)(void *opaque, unsigned vcpu, bool smc, uint64_t x[18]);
     /*
@@ -52,8 +70,26 @@ struct pv_engine_client {
      */
     bool (*sysreg_read)(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t *value);
     bool (*sysreg_write)(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t value);
+    /*
+     * The output of the virtual timer, of engines that have one but no GIC for it. On the vCPU's
+     * thread; optional.
+     */
+    void (*vtimer)(void *opaque, unsigned vcpu, bool level);
     /* The engine cannot go on; the VM should stop. The message is a person's. Any vCPU's thread. */
     void (*fatal)(void *opaque, unsigned vcpu, const char *message);
+};
+
+/* What an engine that translates shows of it, to those who look for a fault or for lost time. */
+struct pv_engine_watch {
+    /*
+     * The file that names each block as it is translated and, with `trace_entered`, each time one
+     * is entered, when it begins at a virtual address from trace_first to trace_last. Or NULL.
+     */
+    const char *trace;
+    bool trace_entered;
+    uint64_t trace_first, trace_last;
+    bool perf_map;       /* keep /tmp/perf-PID.map, by which perf names guest code */
+    const char *symbols; /* the guest kernel's System.map or kallsyms, for names in both; or NULL */
 };
 
 struct pv_engine_config {
@@ -62,6 +98,9 @@ struct pv_engine_config {
     const struct pv_engine_client *client;
     void *client_opaque;
     const uint64_t *mpidr; /* Aff3..Aff0 of each vCPU, `vcpus` of them; copied */
+    /* Only for engines that have one, copied. NULL: the client has the GIC and drives the lines. */
+    const struct pv_engine_gic_config *gic;
+    struct pv_engine_watch watch; /* strings need not outlive the call */
 };
 
 /* ---- Choosing ---- */
@@ -73,6 +112,11 @@ const char *pv_engine_name(const struct pv_engine_ops *ops);
 const char *pv_engine_description(const struct pv_engine_ops *ops);
 /* For tests, not for users: the fake engine. */
 bool pv_engine_is_test_only(const struct pv_engine_ops *ops);
+
+/* It has an interrupt controller and timers: pv_engine_config.gic may be set. */
+bool pv_engine_has_gic(const struct pv_engine_ops *ops);
+/* It has the virtual timer, and perhaps the physical one. */
+bool pv_engine_has_timer(const struct pv_engine_ops *ops);
 
 /* 0 when usable here; otherwise the error says why not, and the remedy. */
 int pv_engine_probe(const struct pv_engine_ops *ops, struct pv_error **err);
@@ -102,6 +146,30 @@ void pv_engine_resume(struct pv_engine *engine);
 unsigned pv_engine_vcpu_count(const struct pv_engine *engine);
 struct pv_vcpu *pv_engine_vcpu(struct pv_engine *engine, unsigned index);
 
+/* ---- An engine's own interrupt controller: only where the config had one ---- */
+
+/* An input wire of the distributor. Before pv_engine_start() nothing happens. Any thread. */
+void pv_engine_set_spi(struct pv_engine *engine, unsigned intid, bool level);
+
+/* A device's message to the ITS: a write of `data` to `address`. Any thread. */
+void pv_engine_send_msi(struct pv_engine *engine, uint32_t device_id, uint64_t address,
+                        uint32_t data);
+
+/* Everything but the levels of input wires to reset values. While paused. */
+int pv_engine_reset_gic(struct pv_engine *engine, struct pv_error **err);
+
+/* ---- An engine's own timers: only where it has some ---- */
+
+/* Of their counter, in Hz: CNTFRQ. */
+uint64_t pv_engine_counter_frequency(const struct pv_engine_ops *ops);
+
+/*
+ * CNTVCT (and CNTPCT, if it is the engine's) of all vCPUs, while paused: how a guest is kept from
+ * seeing time pass.
+ */
+int pv_engine_get_counter(struct pv_engine *engine, uint64_t *count);
+int pv_engine_set_counter(struct pv_engine *engine, uint64_t count);
+
 /* ---- vCPUs ---- */
 
 /*
@@ -124,7 +192,8 @@ void pv_vcpu_power_down(struct pv_vcpu *vcpu, uint64_t entry, uint64_t context);
 /* Holds a suspended vCPU awake while `level` is up: a wake-up signal beside the lines. */
 void pv_vcpu_set_wake(struct pv_vcpu *vcpu, bool level);
 
-/* Drives an interrupt input; wakes the vCPU from WFI and makes a running one look soon. */
+/* Drives an interrupt input (not of an engine with a GIC of its own); wakes the vCPU from WFI and
+ * makes a running one look soon. */
 void pv_vcpu_set_line(struct pv_vcpu *vcpu, enum pv_vcpu_line line, bool level);
 
 /* The general state, for tests, debuggers and snapshots; only while paused or powered off. */
@@ -143,13 +212,25 @@ int pv_vcpu_set_state(struct pv_vcpu *vcpu, const struct pv_vcpu_state *state);
 int pv_vcpu_get_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value);
 int pv_vcpu_set_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value);
 
+/*
+ * The system registers that are a PE's state beside struct pv_vcpu_state: whoever has saved these
+ * can go on with another engine. An engine may lack some (-ENOENT): features that its PE has not,
+ * timers and the GIC's CPU interface where these are the client's. `count` is set.
+ */
+const uint32_t *pv_engine_state_sysregs(size_t *count);
+
 /* Counters since power-on, for --stats and tests. */
 struct pv_vcpu_stats {
     uint64_t instructions; /* 0 when the engine does not count */
     uint64_t mmio_exits;
     uint64_t wfi_waits;
     uint64_t interrupts;
+    uint64_t tlb_lookups, tlb_walks; /* of its second level, and those that found nothing there */
+    uint64_t cpu_ns;                 /* host CPU time of the vCPU's thread */
 };
 void pv_vcpu_get_stats(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *stats);
+
+/* All of the engine's counters as lines for people; while no vCPU runs. */
+void pv_engine_report(struct pv_engine *engine, struct pv_buffer *out);
 
 #endif

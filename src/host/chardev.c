@@ -16,6 +16,7 @@
 #include "host/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
@@ -31,7 +32,7 @@ int pv_chardev_init(struct pv_chardev *chardev, const struct pv_chardev_ops *ops
 {
     chardev->ops = ops;
     chardev->loop = loop;
-    chardev->in_fd = chardev->out_fd = -1;
+    chardev->in_fd = chardev->out_fd = chardev->log_fd = -1;
     chardev->output = PV_BUFFER_INIT(output_max);
     pthread_mutex_init(&chardev->lock, NULL);
     if (!loop)
@@ -52,6 +53,8 @@ void pv_chardev_destroy(struct pv_chardev *chardev)
     pv_event_destroy(chardev->input_event);
     pv_event_destroy(chardev->output_event);
     pv_buffer_finish(&chardev->output);
+    if (chardev->log_fd >= 0)
+        close(chardev->log_fd);
     pthread_mutex_destroy(&chardev->lock);
     free(chardev);
 }
@@ -181,8 +184,41 @@ static void ready(void *opaque, int fd, unsigned events)
         hang_up(chardev); /* what the guest had no room for is lost with the sender */
 }
 
+int pv_chardev_log(struct pv_chardev *chardev, const char *path, struct pv_error **err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return pv_error_errno(err, errno, "log '%s'", path);
+    if (chardev->log_fd >= 0)
+        close(chardev->log_fd);
+    chardev->log_fd = fd;
+    return 0;
+}
+
+/* A file takes what it is given at once, or is full. */
+static void write_log(struct pv_chardev *chardev, const char *data, size_t len)
+{
+    while (len) {
+        ssize_t n = write(chardev->log_fd, data, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            pv_warn(PV_LOG_CONSOLE, "the console's log ends here: %s", strerror(errno));
+            close(chardev->log_fd);
+            chardev->log_fd = -1;
+            return;
+        }
+        data += n;
+        len -= (size_t)n;
+    }
+}
+
 void pv_chardev_write(struct pv_chardev *chardev, const void *data, size_t len)
 {
+    pthread_mutex_lock(&chardev->lock);
+    if (chardev->log_fd >= 0)
+        write_log(chardev, data, len);
+    pthread_mutex_unlock(&chardev->lock);
     if (!chardev->loop || !len)
         return;
     const char *from = data;

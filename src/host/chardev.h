@@ -42,6 +42,12 @@ int pv_chardev_unix_create(struct pv_chardev **out, struct pv_loop *loop, const 
 /* Swallows output and never has input. */
 int pv_chardev_null_create(struct pv_chardev **out, struct pv_error **err);
 
+/*
+ * Appends all output to the file `path` as well, whether or not anyone takes it at the other end.
+ * Before the guest runs. When the file cannot be written any more, the log ends with a warning.
+ */
+int pv_chardev_log(struct pv_chardev *chardev, const char *path, struct pv_error **err);
+
 void pv_chardev_destroy(struct pv_chardev *chardev);
 
 void pv_chardev_set_client(struct pv_chardev *chardev, const struct pv_chardev_client *client);

@@ -43,7 +43,8 @@ struct pv_chardev {
     struct pv_event *input_event;  /* the guest has room again */
     struct pv_event *output_event; /* there is output to write */
 
-    pthread_mutex_t lock; /* protects output */
+    pthread_mutex_t lock; /* protects output and log_fd */
+    int log_fd;           /* -1: no log */
     struct pv_buffer output;
 
     char input[512 + PV_CHARDEV_SLACK]; /* read, and not yet taken by the guest */

@@ -15,6 +15,9 @@ void pv_thread_nice(int nice);
 /* Sleeps of the calling thread end within a microsecond or so, where hosts would add 50. */
 void pv_thread_precise(void);
 
+/* The CPU time that a live thread has had. */
+uint64_t pv_thread_cpu_ns(pthread_t thread);
+
 /* A condition whose timed waits are by pv_clock_ns(). */
 void pv_cond_init(pthread_cond_t *cond);
 /* As pthread_cond_wait, for at most `ns`. */

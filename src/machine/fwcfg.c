@@ -9,11 +9,11 @@
  */
 #include "machine/fwcfg.h"
 
+#include "base/endian.h"
 #include "base/error.h"
 #include "base/util.h"
 #include "memory/address_space.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>

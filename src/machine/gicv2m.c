@@ -3,7 +3,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "machine/gicv3.h"
 #include "machine/map.h"
 #include "memory/address_space.h"
 
@@ -17,13 +16,14 @@ enum {
 
 struct pv_v2m {
     struct pv_address_space *as;
-    struct pv_gic *gic;
+    void (*pulse)(void *opaque, unsigned intid);
+    void *opaque;
 };
 
 static void set_spi(struct pv_v2m *v2m, uint32_t intid)
 {
     if (intid >= PV_INTID_V2M && intid < PV_INTID_END)
-        pv_gic_pulse_spi(v2m->gic, intid);
+        v2m->pulse(v2m->opaque, intid);
     else
         pv_debug(PV_LOG_GIC, "message for INTID %u, which is not the frame's", intid);
 }
@@ -58,8 +58,8 @@ struct pv_msi_target pv_v2m_target(struct pv_v2m *v2m)
     return (struct pv_msi_target){.send = send, .opaque = v2m};
 }
 
-int pv_v2m_create(struct pv_v2m **out, struct pv_address_space *as, struct pv_gic *gic,
-                  struct pv_error **err)
+int pv_v2m_create(struct pv_v2m **out, struct pv_address_space *as,
+                  void (*pulse)(void *opaque, unsigned intid), void *opaque, struct pv_error **err)
 {
     static const struct pv_mmio_ops ops = {v2m_read, v2m_write};
     struct pv_v2m *v2m = calloc(1, sizeof(*v2m));
@@ -67,7 +67,8 @@ int pv_v2m_create(struct pv_v2m **out, struct pv_address_space *as, struct pv_gi
     if (!v2m)
         return pv_error_set(err, ENOMEM, "out of memory for the MSI frame");
     v2m->as = as;
-    v2m->gic = gic;
+    v2m->pulse = pulse;
+    v2m->opaque = opaque;
     int ret = pv_as_add_mmio(as, PV_MAP_V2M, PV_MAP_V2M_SIZE, &ops, v2m, "v2m", err);
     if (ret < 0) {
         free(v2m);

@@ -22,9 +22,7 @@
 #include "machine/acpi/acpi.h"
 #include "machine/fdt.h"
 #include "machine/firmware.h"
-#include "machine/gicv2m.h"
-#include "machine/gicv3.h"
-#include "machine/gicv3_its.h"
+#include "machine/interrupts.h"
 #include "machine/loader.h"
 #include "machine/map.h"
 #include "machine/pl.h"
@@ -45,9 +43,7 @@ struct pv_machine {
     char *kernel, *initrd, *append;
     uint64_t mpidr[PV_MAX_VCPUS];
     struct pv_engine *engine;
-    struct pv_gic *gic;
-    struct pv_its *its; /* one of the two is there */
-    struct pv_v2m *v2m;
+    struct pv_interrupts *interrupts;
     struct pv_gtimer *timer;
     struct pv_pl011 *uart;
     struct pv_pl031 *rtc;
@@ -59,6 +55,7 @@ struct pv_machine {
     struct pv_boot_layout boot;
 
     unsigned pauses;
+    uint64_t count; /* while paused: where an engine's own counter stood */
 
     /* What vCPU threads ask of the loop's thread. */
     struct pv_event *event;
@@ -100,7 +97,7 @@ static void cpu_off(void *opaque, unsigned vcpu)
     struct pv_machine *machine = opaque;
 
     pv_gtimer_reset_vcpu(machine->timer, vcpu);
-    pv_gic_reset_cpu_interface(machine->gic, vcpu);
+    pv_interrupts_reset_vcpu(machine->interrupts, vcpu);
     pv_vcpu_power_off(pv_engine_vcpu(machine->engine, vcpu));
 }
 
@@ -166,14 +163,14 @@ static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
 static bool sysreg_read(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t *value)
 {
     struct pv_machine *machine = opaque;
-    return pv_gic_sysreg_read(machine->gic, vcpu, sysreg, value) ||
+    return pv_interrupts_sysreg_read(machine->interrupts, vcpu, sysreg, value) ||
            pv_gtimer_sysreg_read(machine->timer, vcpu, sysreg, value);
 }
 
 static bool sysreg_write(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t value)
 {
     struct pv_machine *machine = opaque;
-    return pv_gic_sysreg_write(machine->gic, vcpu, sysreg, value) ||
+    return pv_interrupts_sysreg_write(machine->interrupts, vcpu, sysreg, value) ||
            pv_gtimer_sysreg_write(machine->timer, vcpu, sysreg, value);
 }
 
@@ -189,36 +186,23 @@ static void engine_fatal(void *opaque, unsigned vcpu, const char *message)
     pv_event_signal(machine->event);
 }
 
+static void vtimer(void *opaque, unsigned vcpu, bool level)
+{
+    pv_interrupts_set_ppi(((struct pv_machine *)opaque)->interrupts, vcpu, PV_INTID_TIMER_VIRT,
+                          level);
+}
+
 static const struct pv_engine_client client = {
     .smccc = smccc,
     .sysreg_read = sysreg_read,
     .sysreg_write = sysreg_write,
+    .vtimer = vtimer,
     .fatal = engine_fatal,
 };
 
-/* ---- Wires ---- */
-
-static void set_line(void *opaque, unsigned vcpu, bool fiq, bool level)
-{
-    struct pv_machine *machine = opaque;
-
-    /* The GIC is made before the engine and outlives it. */
-    if (machine->engine)
-        pv_vcpu_set_line(pv_engine_vcpu(machine->engine, vcpu), fiq ? PV_LINE_FIQ : PV_LINE_IRQ,
-                         level);
-}
-
-static void set_wake(void *opaque, unsigned vcpu, bool level)
-{
-    struct pv_machine *machine = opaque;
-
-    if (machine->engine)
-        pv_vcpu_set_wake(pv_engine_vcpu(machine->engine, vcpu), level);
-}
-
 static void set_ppi(void *opaque, unsigned vcpu, unsigned intid, bool level)
 {
-    pv_gic_set_ppi(((struct pv_machine *)opaque)->gic, vcpu, intid, level);
+    pv_interrupts_set_ppi(((struct pv_machine *)opaque)->interrupts, vcpu, intid, level);
 }
 
 /* ---- Loading ---- */
@@ -250,12 +234,12 @@ static int load_fdt(struct pv_machine *machine, struct pv_error **err)
 
     if (!buf)
         return pv_error_set(err, ENOMEM, "out of memory for the device tree");
-    if (getrandom(seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+    if (getentropy(seed, sizeof(seed)) < 0)
         return pv_error_errno(err, errno, "random numbers");
     const struct pv_fdt_config config = {
         .vcpus = machine->config.vcpus,
         .mpidr = machine->mpidr,
-        .its = machine->its,
+        .its = machine->config.msi == PV_MSI_ITS,
         .watchdog = machine->watchdog,
         .ram_size = machine->config.ram_size,
         .bootargs = machine->append,
@@ -324,12 +308,11 @@ static int do_reset(struct pv_machine *machine, struct pv_error **err)
         pv_watchdog_reset(machine->watchdog);
     for (unsigned i = 0; i < machine->config.vcpus; i++)
         pv_gtimer_reset_vcpu(machine->timer, i);
-    if (machine->its)
-        pv_its_reset(machine->its);
-    pv_gic_reset(machine->gic);
     if (machine->firmware)
         pv_firmware_reset(machine->firmware);
-    int ret = load(machine, err);
+    int ret = pv_interrupts_reset(machine->interrupts, err);
+    if (ret >= 0)
+        ret = load(machine, err);
     pv_engine_resume(machine->engine);
     if (ret < 0)
         return ret;
@@ -373,16 +356,16 @@ static int create_buses(struct pv_machine *machine, struct pv_error **err)
         .mem32_size = PV_MAP_PCI_MEM32_SIZE,
         .mem64_base = PV_MAP_PCI_MEM64,
         .mem64_size = PV_MAP_PCI_MEM64_SIZE,
-        .msi = machine->its ? pv_its_target(machine->its) : pv_v2m_target(machine->v2m),
+        .msi = pv_interrupts_msi(machine->interrupts),
     };
 
     for (unsigned i = 0; i < PV_ARRAY_SIZE(pci.intx); i++)
-        pci.intx[i] = pv_gic_spi(machine->gic, PV_INTID_PCI + i);
+        pci.intx[i] = pv_interrupts_spi(machine->interrupts, PV_INTID_PCI + i);
     int ret = pv_pci_bus_create(&machine->pci, &pci, err);
     if (ret < 0)
         return ret;
     for (unsigned i = 0; i < PV_VIRTIO_MMIO_SLOTS; i++)
-        irqs[i] = pv_gic_spi(machine->gic, PV_INTID_VIRTIO + i);
+        irqs[i] = pv_interrupts_spi(machine->interrupts, PV_INTID_VIRTIO + i);
     return pv_virtio_mmio_bank_create(&machine->virtio, machine->config.as, PV_MAP_VIRTIO,
                                       PV_VIRTIO_MMIO_SLOTS, irqs, err);
 }
@@ -398,41 +381,45 @@ static void watchdog_bitten(void *opaque)
 static int create_chips(struct pv_machine *machine, struct pv_error **err)
 {
     const struct pv_machine_config *config = &machine->config;
-    const struct pv_gic_config gic = {
+    const struct pv_interrupts_config interrupts = {
         .as = config->as,
         .vcpus = config->vcpus,
         .mpidr = machine->mpidr,
-        .lpis = config->msi == PV_MSI_ITS,
-        .set_line = set_line,
-        .set_wake = set_wake,
-        .opaque = machine,
+        .its = config->msi == PV_MSI_ITS,
+        .engine_gic = pv_engine_has_gic(config->engine),
     };
-    const struct pv_gtimer_config timer = {config->loop, config->vcpus, pv_clock_ns, set_ppi,
-                                           machine};
-    int ret = pv_gic_create(&machine->gic, &gic, err);
+    const struct pv_gtimer_config timer = {
+        .loop = config->loop,
+        .vcpus = config->vcpus,
+        .now_ns = pv_clock_ns,
+        .set_ppi = set_ppi,
+        .opaque = machine,
+        .frequency =
+            pv_engine_has_timer(config->engine) ? pv_engine_counter_frequency(config->engine) : 0,
+    };
+    int ret = pv_interrupts_create(&machine->interrupts, &interrupts, err);
 
-    if (ret >= 0)
-        ret = config->msi == PV_MSI_ITS
-                  ? pv_its_create(&machine->its, config->as, machine->gic, config->vcpus, err)
-                  : pv_v2m_create(&machine->v2m, config->as, machine->gic, err);
     if (ret >= 0)
         ret = pv_gtimer_create(&machine->timer, &timer, err);
     if (ret >= 0)
         ret = pv_pl011_create(&machine->uart, config->as, PV_MAP_UART,
-                              pv_gic_spi(machine->gic, PV_INTID_UART), config->uart, err);
+                              pv_interrupts_spi(machine->interrupts, PV_INTID_UART), config->uart,
+                              err);
     if (ret >= 0)
         ret = pv_pl031_create(&machine->rtc, config->as, PV_MAP_RTC,
-                              pv_gic_spi(machine->gic, PV_INTID_RTC), config->loop, err);
+                              pv_interrupts_spi(machine->interrupts, PV_INTID_RTC), config->loop,
+                              err);
     if (ret >= 0)
         ret = pv_pl061_create(&machine->gpio, config->as, PV_MAP_GPIO,
-                              pv_gic_spi(machine->gic, PV_INTID_GPIO), config->loop, err);
+                              pv_interrupts_spi(machine->interrupts, PV_INTID_GPIO), config->loop,
+                              err);
     if (ret < 0 || config->watchdog == PV_ACTION_UNSET)
         return ret;
     const struct pv_watchdog_config watchdog = {
         .loop = config->loop,
         .as = config->as,
         .timer = machine->timer,
-        .irq = pv_gic_spi(machine->gic, PV_INTID_WDT),
+        .irq = pv_interrupts_spi(machine->interrupts, PV_INTID_WDT),
         .bitten = watchdog_bitten,
         .opaque = machine,
     };
@@ -445,7 +432,7 @@ static int create_firmware(struct pv_machine *machine, struct pv_error **err)
     const struct pv_acpi_config acpi = {
         .vcpus = config->vcpus,
         .mpidr = machine->mpidr,
-        .its = machine->its ? PV_MAP_ITS : 0,
+        .its = config->msi == PV_MSI_ITS ? PV_MAP_ITS : 0,
     };
     const struct pv_firmware_config firmware = {
         .as = config->as,
@@ -462,7 +449,7 @@ static int create_firmware(struct pv_machine *machine, struct pv_error **err)
     return config->firmware ? pv_firmware_create(&machine->firmware, &firmware, err) : 0;
 }
 
-static int create_parts(struct pv_machine *machine, struct pv_error **err)
+static int create_engine(struct pv_machine *machine, struct pv_error **err)
 {
     const struct pv_machine_config *config = &machine->config;
     const struct pv_engine_config engine = {
@@ -471,7 +458,16 @@ static int create_parts(struct pv_machine *machine, struct pv_error **err)
         .client = &client,
         .client_opaque = machine,
         .mpidr = machine->mpidr,
+        .gic = pv_interrupts_engine(machine->interrupts),
+        .watch = config->watch,
     };
+
+    return pv_engine_create(&machine->engine, config->engine, &engine, err);
+}
+
+static int create_parts(struct pv_machine *machine, struct pv_error **err)
+{
+    const struct pv_machine_config *config = &machine->config;
     int ret = pv_event_create(&machine->event, config->loop, handle_event, machine, err);
 
     if (ret >= 0)
@@ -484,9 +480,7 @@ static int create_parts(struct pv_machine *machine, struct pv_error **err)
         ret = create_firmware(machine, err);
     if (ret >= 0)
         ret = load(machine, err);
-    if (ret >= 0)
-        ret = pv_engine_create(&machine->engine, config->engine, &engine, err);
-    return ret;
+    return ret < 0 ? ret : create_engine(machine, err);
 }
 
 static int check_config(const struct pv_machine_config *config, struct pv_error **err)
@@ -549,6 +543,10 @@ int pv_machine_start(struct pv_machine *machine, struct pv_error **err)
 
     if (ret < 0)
         return ret;
+    pv_interrupts_attach(machine->interrupts, machine->engine);
+    /* What goes by the board's counter (the watchdog) is to go by the guest's. */
+    if (pv_engine_has_timer(machine->config.engine))
+        pv_engine_set_counter(machine->engine, pv_gtimer_count(machine->timer));
     ret = boot(machine);
     return ret < 0 ? pv_error_set(err, -ret, "the first vCPU does not start") : 0;
 }
@@ -561,14 +559,21 @@ void pv_machine_stop(struct pv_machine *machine)
 void pv_machine_pause(struct pv_machine *machine)
 {
     pv_engine_pause(machine->engine);
-    if (machine->pauses++ == 0)
-        pv_gtimer_freeze(machine->timer);
+    if (machine->pauses++ > 0)
+        return;
+    pv_gtimer_freeze(machine->timer);
+    if (pv_engine_has_timer(machine->config.engine) &&
+        pv_engine_get_counter(machine->engine, &machine->count) < 0)
+        pv_warn(PV_LOG_MACHINE, "the engine's counter cannot be read: the guest sees time pass");
 }
 
 void pv_machine_resume(struct pv_machine *machine)
 {
-    if (machine->pauses && --machine->pauses == 0)
+    if (machine->pauses && --machine->pauses == 0) {
         pv_gtimer_thaw(machine->timer);
+        if (pv_engine_has_timer(machine->config.engine))
+            pv_engine_set_counter(machine->engine, machine->count);
+    }
     pv_engine_resume(machine->engine);
 }
 
@@ -577,6 +582,8 @@ void pv_machine_destroy(struct pv_machine *machine)
     if (!machine)
         return;
     /* First whoever executes; then devices, which may still move their wires; the GIC last. */
+    if (machine->interrupts)
+        pv_interrupts_attach(machine->interrupts, NULL);
     pv_engine_destroy(machine->engine);
     machine->engine = NULL;
     pv_firmware_destroy(machine->firmware);
@@ -587,9 +594,7 @@ void pv_machine_destroy(struct pv_machine *machine)
     pv_pl031_destroy(machine->rtc);
     pv_pl011_destroy(machine->uart);
     pv_gtimer_destroy(machine->timer);
-    pv_its_destroy(machine->its);
-    pv_v2m_destroy(machine->v2m);
-    pv_gic_destroy(machine->gic);
+    pv_interrupts_destroy(machine->interrupts);
     pv_as_remove(machine->config.as, PV_MAP_RAM);
     if (machine->event)
         pv_event_destroy(machine->event);

@@ -6,13 +6,13 @@
 #ifndef PV_MACHINE_MACHINE_H
 #define PV_MACHINE_MACHINE_H
 
+#include "engine/engine.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 struct pv_address_space;
 struct pv_chardev;
-struct pv_engine;
-struct pv_engine_ops;
 struct pv_error;
 struct pv_loop;
 struct pv_machine;
@@ -66,6 +66,7 @@ struct pv_machine_config {
     const char *firmware, *vars, *vars_template;
     bool acpi;
     struct pv_machine_events events;
+    struct pv_engine_watch watch;
 };
 
 /* Loads the kernel too: whatever is wrong with it shows here. */

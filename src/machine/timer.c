@@ -37,9 +37,6 @@ enum {
 #define CTL_IMASK   2u
 #define CTL_ISTATUS 4u
 
-#define NS_PER_TICK (PV_NSEC_PER_SEC / PV_TIMER_FREQUENCY)
-_Static_assert(PV_NSEC_PER_SEC % PV_TIMER_FREQUENCY == 0, "a tick is whole nanoseconds");
-
 /* Virtual and physical: the index is CRm - 2 turned around. */
 enum { PHYS, VIRT, TIMERS };
 
@@ -55,6 +52,7 @@ struct comparator {
 
 struct pv_gtimer {
     struct pv_gtimer_config config;
+    uint64_t ns_per_tick; /* 0: no whole number */
     pthread_mutex_t lock;
     uint64_t base_ns; /* the host's time at which the counter was, or would have been, 0 */
     bool frozen;
@@ -66,18 +64,26 @@ static uint64_t counter(const struct pv_gtimer *timer)
 {
     uint64_t now = timer->frozen ? timer->frozen_ns : timer->config.now_ns();
 
-    return (now - timer->base_ns) / NS_PER_TICK;
+    now -= timer->base_ns;
+    return timer->ns_per_tick
+               ? now / timer->ns_per_tick
+               : (uint64_t)((unsigned __int128)now * timer->config.frequency / PV_NSEC_PER_SEC);
+}
+
+uint64_t pv_gtimer_ticks_ns(const struct pv_gtimer *timer, uint64_t ticks)
+{
+    const unsigned __int128 scaled = (unsigned __int128)ticks * PV_NSEC_PER_SEC;
+    const unsigned __int128 ns = (scaled + timer->config.frequency - 1) / timer->config.frequency;
+
+    return ns > UINT64_MAX ? UINT64_MAX : (uint64_t)ns;
 }
 
 /* The host time at which the counter reaches `cval`; UINT64_MAX when that is never. */
 static uint64_t deadline(const struct pv_gtimer *timer, uint64_t cval)
 {
-    uint64_t ns;
+    uint64_t ns = pv_gtimer_ticks_ns(timer, cval);
 
-    if (__builtin_mul_overflow(cval, NS_PER_TICK, &ns) ||
-        __builtin_add_overflow(ns, timer->base_ns, &ns))
-        return UINT64_MAX;
-    return ns;
+    return __builtin_add_overflow(ns, timer->base_ns, &ns) ? UINT64_MAX : ns;
 }
 
 static void update(struct comparator *cmp)
@@ -136,7 +142,7 @@ bool pv_gtimer_sysreg_read(struct pv_gtimer *timer, unsigned vcpu, uint32_t sysr
     struct comparator *cmp;
 
     switch (sysreg) {
-    case CNTFRQ: *value = PV_TIMER_FREQUENCY; return true;
+    case CNTFRQ: *value = timer->config.frequency; return true;
     case CNTPCT:
     case CNTVCT: *value = counter(timer); return true;
     default: break;
@@ -220,6 +226,10 @@ int pv_gtimer_create(struct pv_gtimer **out, const struct pv_gtimer_config *conf
     if (!timer)
         return pv_error_set(err, ENOMEM, "out of memory for the timers");
     timer->config = *config;
+    if (!config->frequency)
+        timer->config.frequency = PV_TIMER_FREQUENCY;
+    if (PV_NSEC_PER_SEC % timer->config.frequency == 0)
+        timer->ns_per_tick = PV_NSEC_PER_SEC / timer->config.frequency;
     timer->base_ns = config->now_ns();
     pthread_mutex_init(&timer->lock, NULL);
     for (unsigned vcpu = 0; vcpu < config->vcpus; vcpu++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The generic timer (Arm ARM D11): a virtual and a physical EL1 timer for each vCPU over one
- * counter at PV_TIMER_FREQUENCY, CNTVOFF being 0.
+ * counter, CNTVOFF being 0. Where the engine has timers of its own, this is the counter that the
+ * rest of the board goes by.
  */
 #ifndef PV_MACHINE_TIMER_H
 #define PV_MACHINE_TIMER_H
@@ -20,6 +21,7 @@ struct pv_gtimer_config {
     /* Drives a PPI by INTID. Any thread; under the timer's lock. */
     void (*set_ppi)(void *opaque, unsigned vcpu, unsigned intid, bool level);
     void *opaque;
+    uint64_t frequency; /* of the counter, in Hz; 0: PV_TIMER_FREQUENCY */
 };
 
 int pv_gtimer_create(struct pv_gtimer **out, const struct pv_gtimer_config *config,
@@ -38,6 +40,9 @@ void pv_gtimer_thaw(struct pv_gtimer *timer);
 
 /* CNTVCT. */
 uint64_t pv_gtimer_count(const struct pv_gtimer *timer);
+
+/* How long so many ticks take, rounded up; UINT64_MAX when that is beyond 64 bits. */
+uint64_t pv_gtimer_ticks_ns(const struct pv_gtimer *timer, uint64_t ticks);
 
 /* CNT* registers by encoding; false when it is not one. */
 bool pv_gtimer_sysreg_read(struct pv_gtimer *timer, unsigned vcpu, uint32_t sysreg,

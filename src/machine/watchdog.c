@@ -36,7 +36,6 @@ enum {
 #define WOR_BITS   48u
 #define IIDR_VALUE (1u << 16 | 0x43bu) /* version 1: WOR has 48 bits; Arm */
 
-#define NS_PER_TICK (PV_NSEC_PER_SEC / PV_TIMER_FREQUENCY)
 /* How soon the host timer looks again at least, where the counter may stand still. */
 #define LOOK_NS (PV_NSEC_PER_SEC / 100)
 
@@ -59,8 +58,9 @@ static void arm(struct pv_watchdog *wdt)
     pv_irq_set(&wdt->config.irq, wdt->status & WCS_WS0);
     if ((wdt->status & WCS_ENABLE) && !(wdt->status & WCS_WS1)) {
         wait = wdt->compare > now ? wdt->compare - now : 0;
-        if (wait < UINT64_MAX / NS_PER_TICK / 2)
-            deadline = pv_clock_ns() + PV_MAX(wait * NS_PER_TICK, LOOK_NS);
+        wait = pv_gtimer_ticks_ns(wdt->config.timer, wait);
+        if (wait < UINT64_MAX / 2)
+            deadline = pv_clock_ns() + PV_MAX(wait, LOOK_NS);
     }
     pv_timer_set(wdt->host, deadline);
 }

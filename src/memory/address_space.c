@@ -2,10 +2,11 @@
 /*
  * Regions live in an immutable sorted array that is replaced whole when the map changes, so a
  * lookup is a binary search over memory nobody writes to. Readers take a rwlock only for the
- * lookup itself: MMIO handlers run without it, because a write to a PCI BAR changes the map from
- * inside a handler. What keeps a region's backing alive beyond the lookup is its owner: RAM stays
- * until the address space goes, and owners of other regions stop the vCPUs' use of them through
- * the listeners before they free anything.
+ * lookup and for copying: MMIO handlers run without it, because a write to a PCI BAR changes the
+ * map from inside a handler. What keeps a region's backing alive beyond the lookup is its owner:
+ * RAM of the address space's own stays until that goes. Other memory (a GPU's blob) may go at any
+ * time: engines are stopped from using it through the listeners, copies hold off its removal by the
+ * lock, and devices, which keep pointers for as long as they like, get none into it (pv_as_ram()).
  */
 #include "memory/address_space.h"
 
@@ -21,6 +22,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#define MAX_WINDOWS 4u
+
 struct region {
     struct pv_region_info info;
     struct pv_mapping mapping; /* owned RAM only */
@@ -29,12 +32,18 @@ struct region {
     _Atomic uint64_t *dirty; /* RAM, once logging was on; NULL before */
 };
 
+struct window {
+    uint64_t address, size;
+};
+
 struct pv_address_space {
     pthread_rwlock_t lock;   /* protects regions and count; never held while calling out */
     struct region **regions; /* sorted by address */
     size_t count;
     pthread_mutex_t listener_lock; /* protects listeners; taken before `lock` */
     struct pv_as_listener *listeners;
+    struct window windows[MAX_WINDOWS]; /* constant once vCPUs run */
+    size_t window_count;
     _Atomic bool dirty_logging;
 };
 
@@ -234,6 +243,15 @@ int pv_as_add_mmio(struct pv_address_space *as, uint64_t address, uint64_t size,
     return insert(as, region, err);
 }
 
+int pv_as_add_window(struct pv_address_space *as, uint64_t address, uint64_t size,
+                     struct pv_error **err)
+{
+    if (as->window_count == MAX_WINDOWS)
+        return pv_error_set(err, ENOSPC, "address space: at most %u windows", MAX_WINDOWS);
+    as->windows[as->window_count++] = (struct window){address, size};
+    return 0;
+}
+
 int pv_as_remove(struct pv_address_space *as, uint64_t address)
 {
     pthread_rwlock_wrlock(&as->lock);
@@ -314,6 +332,15 @@ static void tell_dirty_log_changed(struct pv_address_space *as)
     pthread_mutex_unlock(&as->listener_lock);
 }
 
+static void tell_dirty_log_sync(struct pv_address_space *as, const struct pv_region_info *region)
+{
+    pthread_mutex_lock(&as->listener_lock);
+    for (struct pv_as_listener *l = as->listeners; l; l = l->next)
+        if (l->dirty_log_sync)
+            l->dirty_log_sync(l->opaque, region);
+    pthread_mutex_unlock(&as->listener_lock);
+}
+
 /* ---- Checked access ---- */
 
 static void mark_region(const struct region *region, uint64_t offset, uint64_t len)
@@ -328,72 +355,75 @@ static void mark_region(const struct region *region, uint64_t offset, uint64_t l
 
 /*
  * The host pointer for as much of [address, address + *len) as one region holds; *len is cut to
- * that. NULL when the first byte is not memory.
+ * that. NULL when the first byte is not memory. Lock held, and kept while the pointer is used.
  */
-static void *span(struct pv_address_space *as, uint64_t address, size_t *len, bool write)
+static void *span_locked(struct pv_address_space *as, uint64_t address, size_t *len, bool write)
 {
-    struct region region;
-    if (!find(as, address, &region) || region.info.kind == PV_REGION_MMIO ||
-        (write && region.info.kind == PV_REGION_ROM))
+    const struct region *region = find_locked(as, address);
+    if (!region || region->info.kind == PV_REGION_MMIO ||
+        (write && region->info.kind == PV_REGION_ROM))
         return NULL;
-    uint64_t offset = address - region.info.address;
-    *len = (size_t)PV_MIN((uint64_t)*len, region.info.size - offset);
+    uint64_t offset = address - region->info.address;
+    *len = (size_t)PV_MIN((uint64_t)*len, region->info.size - offset);
     if (write && as->dirty_logging)
-        mark_region(&region, offset, *len);
-    return (char *)region.info.host + offset;
+        mark_region(region, offset, *len);
+    return (char *)region->info.host + offset;
+}
+
+/* What goes where: guest memory to `to`, or with `write` into it from `from`, else all `byte`. */
+struct copy {
+    bool write;
+    char *to;
+    const char *from;
+    uint8_t byte;
+};
+
+static int copy_range(struct pv_address_space *as, uint64_t address, size_t len, struct copy copy)
+{
+    size_t done = 0;
+    int ret = 0;
+    pthread_rwlock_rdlock(&as->lock);
+    while (done < len) {
+        size_t part = len - done;
+        char *host = span_locked(as, address + done, &part, copy.write);
+        if (!host) {
+            ret = -EFAULT;
+            break;
+        }
+        if (!copy.write)
+            memcpy(copy.to + done, host, part);
+        else if (copy.from)
+            memcpy(host, copy.from + done, part);
+        else
+            memset(host, copy.byte, part);
+        done += part;
+    }
+    pthread_rwlock_unlock(&as->lock);
+    return ret;
 }
 
 int pv_as_read(struct pv_address_space *as, uint64_t address, void *buf, size_t len)
 {
-    char *to = buf;
-    while (len) {
-        size_t part = len;
-        const void *from = span(as, address, &part, false);
-        if (!from)
-            return -EFAULT;
-        memcpy(to, from, part);
-        to += part;
-        address += part;
-        len -= part;
-    }
-    return 0;
+    return copy_range(as, address, len, (struct copy){.to = buf});
 }
 
 int pv_as_write(struct pv_address_space *as, uint64_t address, const void *buf, size_t len)
 {
-    const char *from = buf;
-    while (len) {
-        size_t part = len;
-        void *to = span(as, address, &part, true);
-        if (!to)
-            return -EFAULT;
-        memcpy(to, from, part);
-        from += part;
-        address += part;
-        len -= part;
-    }
-    return 0;
+    return copy_range(as, address, len, (struct copy){.from = buf, .write = true});
 }
 
 int pv_as_fill(struct pv_address_space *as, uint64_t address, uint8_t byte, size_t len)
 {
-    while (len) {
-        size_t part = len;
-        void *to = span(as, address, &part, true);
-        if (!to)
-            return -EFAULT;
-        memset(to, byte, part);
-        address += part;
-        len -= part;
-    }
-    return 0;
+    return copy_range(as, address, len, (struct copy){.byte = byte, .write = true});
 }
 
-void *pv_as_host(struct pv_address_space *as, uint64_t address, size_t len, bool write)
+/* The pointer of pv_as_host() and pv_as_ram(). */
+static void *host_of(struct pv_address_space *as, uint64_t address, size_t len, bool write,
+                     bool lasting)
 {
     struct region region;
     if (!find(as, address, &region) || region.info.kind == PV_REGION_MMIO ||
-        (write && region.info.kind == PV_REGION_ROM))
+        (write && region.info.kind == PV_REGION_ROM) || (lasting && !region.mapping.data))
         return NULL;
     uint64_t offset = address - region.info.address;
     if (!pv_range_ok(offset, len, region.info.size))
@@ -401,6 +431,16 @@ void *pv_as_host(struct pv_address_space *as, uint64_t address, size_t len, bool
     if (write && as->dirty_logging)
         mark_region(&region, offset, len);
     return (char *)region.info.host + offset;
+}
+
+void *pv_as_host(struct pv_address_space *as, uint64_t address, size_t len, bool write)
+{
+    return host_of(as, address, len, write, false);
+}
+
+void *pv_as_ram(struct pv_address_space *as, uint64_t address, size_t len, bool write)
+{
+    return host_of(as, address, len, write, true);
 }
 
 int pv_as_discard(struct pv_address_space *as, uint64_t address, uint64_t len, uint64_t *returned)
@@ -441,44 +481,81 @@ static uint64_t load_le(const void *host, unsigned size)
     return value;
 }
 
+/* Where no region is. */
+static int access_nothing(const struct pv_address_space *as, uint64_t address, unsigned size)
+{
+    for (size_t i = 0; i < as->window_count; i++) {
+        const struct window *window = &as->windows[i];
+        if (address >= window->address &&
+            pv_range_ok(address - window->address, size, window->size))
+            return 0;
+    }
+    return -EFAULT;
+}
+
+/*
+ * Accesses memory at once, under the lock that keeps it there; MMIO is left to the caller, with
+ * *device filled in. -EFAULT when the access is not inside one region.
+ */
+static int access_memory(struct pv_address_space *as, uint64_t address, unsigned size,
+                         uint64_t *value, bool write, struct region *device)
+{
+    *device = (struct region){0};
+    pthread_rwlock_rdlock(&as->lock);
+    const struct region *region = find_locked(as, address);
+    uint64_t offset = region ? address - region->info.address : 0;
+    int ret = region && pv_range_ok(offset, size, region->info.size) ? 0 : -EFAULT;
+    if (ret == 0) {
+        char *host = (char *)region->info.host + offset;
+        *device = *region;
+        if (region->info.kind != PV_REGION_MMIO && !write) {
+            *value = load_le(host, size);
+        } else if (region->info.kind == PV_REGION_RAM) {
+            memcpy(host, value, size);
+            if (as->dirty_logging)
+                mark_region(region, offset, size);
+        }
+    } else if (!region) {
+        ret = access_nothing(as, address, size);
+        if (!write)
+            *value = 0;
+    }
+    pthread_rwlock_unlock(&as->lock);
+    return ret;
+}
+
 int pv_as_cpu_read(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t *value)
 {
     struct region region;
-    if (!find(as, address, &region))
-        return -EFAULT;
-    uint64_t offset = address - region.info.address;
-    if (!pv_range_ok(offset, size, region.info.size))
-        return -EFAULT;
-    if (region.info.kind == PV_REGION_MMIO)
-        *value = region.ops->read(region.opaque, offset, size);
-    else
-        *value = load_le((const char *)region.info.host + offset, size);
-    return 0;
+    int ret = access_memory(as, address, size, value, false, &region);
+    if (ret == 0 && region.info.kind == PV_REGION_MMIO)
+        *value = region.ops->read(region.opaque, address - region.info.address, size);
+    return ret;
 }
 
 int pv_as_cpu_write(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t value)
 {
     struct region region;
-    if (!find(as, address, &region))
-        return -EFAULT;
-    uint64_t offset = address - region.info.address;
-    if (!pv_range_ok(offset, size, region.info.size))
-        return -EFAULT;
-    if (region.info.kind == PV_REGION_RAM) {
-        memcpy((char *)region.info.host + offset, &value, size);
-        if (as->dirty_logging)
-            mark_region(&region, offset, size);
-    } else if (region.ops) {
-        region.ops->write(region.opaque, offset, size, value);
-    }
-    return 0;
+    int ret = access_memory(as, address, size, &value, true, &region);
+    if (ret == 0 && region.info.kind != PV_REGION_RAM && region.ops)
+        region.ops->write(region.opaque, address - region.info.address, size, value);
+    return ret;
 }
 
 /* ---- Dirty log ---- */
 
 int pv_as_dirty_log(struct pv_address_space *as, bool enable, struct pv_error **err)
 {
+    struct pv_region_info info;
+    uint64_t address = 0;
     int ret = 0;
+
+    while (as->dirty_logging && pv_as_next(as, address, &info)) {
+        if (info.kind == PV_REGION_RAM)
+            tell_dirty_log_sync(as, &info);
+        if (!pv_add_ok(info.address, info.size, &address))
+            break;
+    }
     pthread_rwlock_wrlock(&as->lock);
     for (size_t i = 0; i < as->count && enable && !ret; i++) {
         struct region *region = as->regions[i];
@@ -514,6 +591,9 @@ void pv_as_mark_dirty(struct pv_address_space *as, uint64_t address, uint64_t le
 
 int pv_as_dirty_fetch(struct pv_address_space *as, uint64_t address, uint64_t *bitmap, size_t words)
 {
+    struct pv_region_info info;
+    if (pv_as_find(as, address, &info) && info.kind == PV_REGION_RAM)
+        tell_dirty_log_sync(as, &info);
     pthread_rwlock_rdlock(&as->lock);
     struct region *region = find_locked(as, address);
     int ret = 0;

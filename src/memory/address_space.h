@@ -60,6 +60,13 @@ int pv_as_add_mmio(struct pv_address_space *as, uint64_t address, uint64_t size,
                    const struct pv_mmio_ops *ops, void *opaque, const char *name,
                    struct pv_error **err);
 
+/*
+ * Makes [address, address + size) a bus's window: where no region is, a vCPU reads zeroes and what
+ * it writes is dropped, instead of an abort. Before vCPUs run; the address space keeps it.
+ */
+int pv_as_add_window(struct pv_address_space *as, uint64_t address, uint64_t size,
+                     struct pv_error **err);
+
 /* Removes the region that starts at `address`; -ENOENT when there is none. */
 int pv_as_remove(struct pv_address_space *as, uint64_t address);
 
@@ -92,6 +99,11 @@ struct pv_as_listener {
     void (*removed)(void *opaque, const struct pv_region_info *region);
     /* The dirty log was switched on or read: cached write permissions must go. */
     void (*dirty_log_changed)(void *opaque);
+    /*
+     * The log of a RAM region is about to be read or started anew: whoever keeps one of his own
+     * hands over what is in it (pv_as_mark_dirty) and begins again.
+     */
+    void (*dirty_log_sync)(void *opaque, const struct pv_region_info *region);
     void *opaque;
     struct pv_as_listener *next; /* the address space's */
 };
@@ -108,9 +120,16 @@ int pv_as_fill(struct pv_address_space *as, uint64_t address, uint8_t byte, size
 /*
  * A host pointer to [address, address + len), or NULL when that is not inside one RAM region (or a
  * ROM and !write). With `write` the pages are marked dirty now. The pointer stays good while the
- * region does. Guest and host see each other's accesses: use atomics where order matters.
+ * region does, so it is for those whom a listener tells of the region's end (engines). Guest and
+ * host see each other's accesses: use atomics where order matters.
  */
 void *pv_as_host(struct pv_address_space *as, uint64_t address, size_t len, bool write);
+
+/*
+ * As that, for devices, which hold pointers longer than any region of pv_as_add_host() is sure to
+ * stay: only into RAM of the address space's own, which stays as long as that does.
+ */
+void *pv_as_ram(struct pv_address_space *as, uint64_t address, size_t len, bool write);
 
 /*
  * Gives the memory of whole host pages inside [address, address + len) back to the host; they read
@@ -123,8 +142,9 @@ int pv_as_discard(struct pv_address_space *as, uint64_t address, uint64_t len, u
 /* ---- Accesses by a vCPU ---- */
 
 /*
- * One access of 1, 2, 4 or 8 bytes to whatever is there. -EFAULT when nothing is: the engine then
- * raises a synchronous external abort. An access that crosses a region's end is also -EFAULT.
+ * One access of 1, 2, 4 or 8 bytes to whatever is there. -EFAULT when nothing is, not even a
+ * window: the engine then raises a synchronous external abort. An access that crosses a region's
+ * end is also -EFAULT.
  */
 int pv_as_cpu_read(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t *value);
 int pv_as_cpu_write(struct pv_address_space *as, uint64_t address, unsigned size, uint64_t value);

@@ -49,6 +49,9 @@ struct pv_port_forward {
     uint16_t guest_port;
 };
 
+/* tcp|udp:[ADDRESS:]HOSTPORT:GUESTPORT */
+int pv_port_forward_parse(const char *text, struct pv_port_forward *forward, struct pv_error **err);
+
 /* NAT through libslirp: guest 10.0.2.15 by DHCP, gateway and host 10.0.2.2, DNS 10.0.2.3. */
 int pv_netdev_user_create(struct pv_netdev **out, struct pv_loop *loop,
                           const struct pv_port_forward *forwards, size_t count,

@@ -45,7 +45,7 @@ static void fire(struct pv_pci_function *function, unsigned vector)
     }
     set_pending(msix, vector, false);
     uint64_t address = (uint64_t)entry->word[1] << 32 | entry->word[0];
-    pv_msi_send(&function->bus->config.msi, function->slot << 3, address, entry->word[2]);
+    pv_msi_send(&function->bus->root->config.msi, function->requester, address, entry->word[2]);
 }
 
 /* Sends what was pending and is not masked any more. irq_lock held. */
@@ -59,19 +59,19 @@ static void fire_pending(struct pv_pci_function *function, unsigned first, unsig
 
 bool pv_pci_msix_notify(struct pv_pci_function *function, unsigned vector)
 {
-    pthread_mutex_lock(&function->bus->irq_lock);
+    pthread_mutex_lock(&function->bus->root->irq_lock);
     bool enabled = function->msix.enabled;
     if (enabled && vector < function->msix.count)
         fire(function, vector);
-    pthread_mutex_unlock(&function->bus->irq_lock);
+    pthread_mutex_unlock(&function->bus->root->irq_lock);
     return enabled;
 }
 
 bool pv_pci_msix_enabled(const struct pv_pci_function *function)
 {
-    pthread_mutex_lock(&function->bus->irq_lock);
+    pthread_mutex_lock(&function->bus->root->irq_lock);
     bool enabled = function->msix.enabled;
-    pthread_mutex_unlock(&function->bus->irq_lock);
+    pthread_mutex_unlock(&function->bus->root->irq_lock);
     return enabled;
 }
 
@@ -81,19 +81,16 @@ void pci_msix_control(struct pv_pci_function *function)
     if (!msix->count)
         return;
     uint16_t control = pci_load16(function->config + msix->capability + 2);
-    pthread_mutex_lock(&function->bus->irq_lock);
+    pthread_mutex_lock(&function->bus->root->irq_lock);
     msix->enabled = control & PCI_MSIX_ENABLE;
     msix->mask_all = control & PCI_MSIX_MASK_ALL;
     fire_pending(function, 0, msix->count);
-    pthread_mutex_unlock(&function->bus->irq_lock);
+    pthread_mutex_unlock(&function->bus->root->irq_lock);
 }
 
-void pci_msix_set_master(struct pv_pci_function *function, bool master)
+void pci_msix_release(struct pv_pci_function *function)
 {
-    pthread_mutex_lock(&function->bus->irq_lock);
-    function->master = master;
     fire_pending(function, 0, function->msix.count);
-    pthread_mutex_unlock(&function->bus->irq_lock);
 }
 
 /* ---- The BAR ---- */
@@ -115,10 +112,10 @@ static uint64_t bar_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct pv_pci_function *function = opaque;
     uint64_t value = 0;
-    pthread_mutex_lock(&function->bus->irq_lock);
+    pthread_mutex_lock(&function->bus->root->irq_lock);
     for (unsigned i = 0; i < size; i++)
         value |= (uint64_t)load_byte(&function->msix, offset + i) << 8 * i;
-    pthread_mutex_unlock(&function->bus->irq_lock);
+    pthread_mutex_unlock(&function->bus->root->irq_lock);
     return value;
 }
 
@@ -126,7 +123,7 @@ static void bar_write(void *opaque, uint64_t offset, unsigned size, uint64_t val
 {
     struct pv_pci_function *function = opaque;
     struct pci_msix *msix = &function->msix;
-    pthread_mutex_lock(&function->bus->irq_lock);
+    pthread_mutex_lock(&function->bus->root->irq_lock);
     for (unsigned i = 0; i < size; i++, offset++, value >>= 8) {
         if (offset >= (uint64_t)msix->count * ENTRY_SIZE)
             break;
@@ -136,7 +133,7 @@ static void bar_write(void *opaque, uint64_t offset, unsigned size, uint64_t val
         if (offset % ENTRY_SIZE == CONTROL * 4)
             fire_pending(function, (unsigned)(offset / ENTRY_SIZE), 1);
     }
-    pthread_mutex_unlock(&function->bus->irq_lock);
+    pthread_mutex_unlock(&function->bus->root->irq_lock);
 }
 
 static const struct pv_mmio_ops bar_ops = {.read = bar_read, .write = bar_write};
@@ -187,11 +184,11 @@ void pci_msix_finish(struct pv_pci_function *function)
 void pci_msix_reset(struct pv_pci_function *function)
 {
     struct pci_msix *msix = &function->msix;
-    pthread_mutex_lock(&function->bus->irq_lock);
+    pthread_mutex_lock(&function->bus->root->irq_lock);
     msix->enabled = msix->mask_all = false;
     for (unsigned i = 0; i < msix->count; i++)
         msix->table[i] = (struct pci_msix_entry){.word[CONTROL] = CONTROL_MASKED};
     if (msix->count)
         memset(msix->pending, 0, (msix->count + 63) / 64 * sizeof(*msix->pending));
-    pthread_mutex_unlock(&function->bus->irq_lock);
+    pthread_mutex_unlock(&function->bus->root->irq_lock);
 }

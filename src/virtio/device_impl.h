@@ -13,9 +13,25 @@ struct pv_virtio_transport_ops;
 
 #define PV_VIRTIO_MAX_QUEUES 64u
 
+/*
+ * A shared memory region (2.10): a window of guest-physical addresses that the device puts memory
+ * into and takes it out of. Transports without room for it do not offer it.
+ */
+struct pv_virtio_shm {
+    uint8_t id;
+    uint64_t size; /* a power of two, whole pages */
+    /*
+     * Where the guest has the window now, UINT64_MAX: nowhere. When it returns, nothing is at the
+     * old place any more. Without the device's lock, which must not be taken.
+     */
+    void (*moved)(void *opaque, uint64_t address);
+    void *opaque;
+};
+
 /* Embedded first in every device model. */
 struct pv_virtio_device {
     const struct pv_virtio_device_ops *ops;
+    const struct pv_virtio_shm *shm; /* or NULL; set before the transport attaches */
     struct pv_loop *loop;
     struct pv_address_space *as;
     uint64_t driver_features; /* negotiated; good from start() to reset() */

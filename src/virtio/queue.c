@@ -14,10 +14,10 @@
  *    against ring); there both accesses are sequentially consistent, or both sides could miss the
  *    other's write. The driver has a full barrier between its two.
  *
- * The host pointers in a chain come from pv_as_host() and stay good while the RAM does. Device
- * writes are logged dirty when a chain is taken, and again when it is returned, since the log may
- * have been read and cleared in between; for that a chain carries the guest addresses of its
- * writable part behind its iovecs.
+ * The host pointers in a chain come from pv_as_ram(), and so stay good. Device writes are logged
+ * dirty when a chain is taken, and again when it is returned, since the log may have been read and
+ * cleared in between; for that a chain carries the guest addresses of its writable part behind its
+ * iovecs.
  */
 #include "virtio/queue.h"
 
@@ -50,7 +50,7 @@ void *pv_virtq_map_part(struct pv_virtq *queue, enum pv_virtq_part part, const c
                         size_t len, unsigned align, bool write)
 {
     uint64_t address = queue->address[part];
-    void *host = address % align ? NULL : pv_as_host(queue->dev->as, address, len, write);
+    void *host = address % align ? NULL : pv_as_ram(queue->dev->as, address, len, write);
     if (!host)
         pv_virtio_fail(queue->dev,
                        "queue %u: %s at %#" PRIx64 " (%zu bytes) is not %u-byte aligned guest RAM",
@@ -108,11 +108,11 @@ int pv_virtq_add_buffer(struct pv_virtq_walk *walk, uint64_t address, uint32_t l
     }
     while (left) {
         size_t part = left;
-        void *host = pv_as_host(dev->as, at, part, write);
+        void *host = pv_as_ram(dev->as, at, part, write);
         struct pv_region_info region;
         if (!host && pv_as_find(dev->as, at, &region)) {
             part = (size_t)PV_MIN((uint64_t)left, region.address + region.size - at);
-            host = pv_as_host(dev->as, at, part, write);
+            host = pv_as_ram(dev->as, at, part, write);
         }
         if (!host) {
             pv_virtio_fail(dev, "queue %u: buffer at %#" PRIx64 " (%u bytes) is not in guest RAM",
@@ -141,7 +141,7 @@ const void *pv_virtq_indirect(struct pv_virtq *queue, uint64_t address, uint32_t
     const void *table = NULL;
     *count = len / INDIRECT_ENTRY;
     if (*count && *count <= PV_VIRTQ_MAX_SIZE && len % INDIRECT_ENTRY == 0 && address % 8 == 0)
-        table = pv_as_host(queue->dev->as, address, len, false);
+        table = pv_as_ram(queue->dev->as, address, len, false);
     if (!table)
         pv_virtio_fail(queue->dev, "queue %u: bad indirect table at %#" PRIx64 " (%u bytes)",
                        queue->index, address, len);

@@ -91,7 +91,7 @@ static bool available(const struct pv_virtq *queue)
     return is_available(queue, __ATOMIC_ACQUIRE);
 }
 
-static bool wait(struct pv_virtq *queue)
+static bool ask_for_more(struct pv_virtq *queue)
 {
     const struct pv_virtq_cursor *next = &queue->packed.next_avail;
     uint32_t *event = queue->packed.device_event;
@@ -213,7 +213,7 @@ static bool wants_interrupt(const struct pv_virtq *queue)
 const struct pv_virtq_ring_ops pv_virtq_packed = {
     .map = map,
     .available = available,
-    .wait = wait,
+    .wait = ask_for_more,
     .gather = gather,
     .advance = advance,
     .put = put,

@@ -88,7 +88,7 @@ static bool available(const struct pv_virtq *queue)
     return load_avail_index(queue) != queue->split.next_avail;
 }
 
-static bool wait(struct pv_virtq *queue)
+static bool ask_for_more(struct pv_virtq *queue)
 {
     if (!pv_virtio_has_feature(queue->dev, PV_VIRTIO_F_EVENT_IDX))
         return false;
@@ -196,7 +196,7 @@ static bool wants_interrupt(const struct pv_virtq *queue)
 const struct pv_virtq_ring_ops pv_virtq_split = {
     .map = map,
     .available = available,
-    .wait = wait,
+    .wait = ask_for_more,
     .gather = gather,
     .advance = advance,
     .put = put,

@@ -3,7 +3,8 @@
  * The PCI transport, section 4.1, modern interface only. The layout is QEMU's: MSI-X in BAR 1, and
  * in the 64-bit BAR 4 a page each of common configuration, interrupt status, device configuration
  * and notifications. Vendor capabilities tell the driver where these are; one more of them is a
- * window on the BAR for firmware that can only reach configuration space.
+ * window on the BAR for firmware that can only reach configuration space. A device's shared memory
+ * is the 64-bit BAR 2.
  *
  * All registers here are under the device's lock, except the notifications, which need none.
  */
@@ -26,6 +27,7 @@
 #define REVISION    1
 
 #define MSIX_BAR   1u
+#define SHM_BAR    2u
 #define MODERN_BAR 4u
 
 enum {
@@ -68,10 +70,11 @@ enum { COMMAND = 4, COMMAND_END = 6 };
 
 /* Vendor capabilities, 4.1.4. */
 #define CAP_VENDOR 0x09u
-enum cap_type { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_PCI };
+enum cap_type { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_PCI, CAP_SHM = 8 };
 
 /* Offsets in a capability, from its first byte. */
-enum { CAP_BAR = 4, CAP_OFFSET = 8, CAP_LENGTH = 12, CAP_DATA = 16, CAP_SIZE = 16 };
+enum { CAP_BAR = 4, CAP_ID = 5, CAP_OFFSET = 8, CAP_LENGTH = 12, CAP_DATA = 16, CAP_SIZE = 16 };
+enum { CAP_LENGTH_HIGH = 20, CAP64_SIZE = 24 }; /* 4.1.4.7; the high half of the offset is 0 */
 
 struct virtio_pci {
     struct pv_virtio_device *dev;
@@ -426,6 +429,23 @@ static int add_capabilities(struct virtio_pci *vp, struct pv_error **err)
     return 0;
 }
 
+/* 4.1.4.7: a BAR of its own, all of it. */
+static int add_shared_memory(struct virtio_pci *vp, const struct pv_virtio_shm *shm,
+                             struct pv_error **err)
+{
+    uint8_t cap[CAP64_SIZE] = {0};
+    cap[2] = sizeof(cap);
+    cap[3] = CAP_SHM;
+    cap[CAP_BAR] = SHM_BAR;
+    cap[CAP_ID] = shm->id;
+    put32(cap + CAP_LENGTH, (uint32_t)shm->size);
+    put32(cap + CAP_LENGTH_HIGH, (uint32_t)(shm->size >> 32));
+    int ret = pv_pci_add_window(vp->function, SHM_BAR, shm->size, shm->moved, shm->opaque, err);
+    if (ret >= 0)
+        ret = pv_pci_add_capability(vp->function, CAP_VENDOR, cap + 2, sizeof(cap), err);
+    return PV_MIN(ret, 0);
+}
+
 int pv_virtio_pci_create(struct pv_virtio_device *dev, struct pv_pci_bus *bus, int slot,
                          struct pv_error **err)
 {
@@ -452,6 +472,8 @@ int pv_virtio_pci_create(struct pv_virtio_device *dev, struct pv_pci_bus *bus, i
     ret = pv_pci_add_bar(vp->function, MODERN_BAR, BAR_SIZE, true, true, &bar_ops, vp, err);
     if (!ret)
         ret = add_capabilities(vp, err);
+    if (!ret && dev->shm)
+        ret = add_shared_memory(vp, dev->shm, err);
     if (ret < 0) {
         pv_pci_function_destroy(vp->function); /* frees vp; the device is not in it yet */
         return pv_error_prefix(err, "virtio %s", dev->ops->name);

@@ -10,6 +10,11 @@ void pv_config_init(struct pv_config *config)
         .memory = PV_GIB,
         .msi = PV_MSI_ITS,
         .transport = PV_TRANSPORT_PCI,
+        .hotplug_slots = 4,
         .console = PV_CONSOLE_STDIO,
+        .gpu_heads = 1,
+        .gpu_width = 1280,
+        .gpu_height = 800,
+        .gpu_window = 4 * PV_GIB,
     };
 }

@@ -16,6 +16,8 @@
 #define PV_CONFIG_MAX_FORWARDS 32u
 #define PV_CONFIG_MAX_PORTS    8u
 #define PV_CONFIG_MAX_INPUTS   4u
+#define PV_CONFIG_MAX_SLOTS    16u /* for hotplug */
+#define PV_CONFIG_MAX_ID       20u /* what a disk's serial number holds */
 
 enum pv_config_transport {
     PV_TRANSPORT_PCI,
@@ -34,6 +36,7 @@ enum pv_config_acpi {
 };
 
 struct pv_config_disk {
+    const char *id; /* what the owner calls it; NULL: disk0, disk1 and so on */
     const char *path;
     bool read_only;
     enum pv_config_disk_bus bus;
@@ -46,6 +49,7 @@ enum pv_config_net_kind {
 };
 
 struct pv_config_net {
+    const char *id; /* likewise: net0 ... */
     enum pv_config_net_kind kind;
     struct pv_port_forward forwards[PV_CONFIG_MAX_FORWARDS];
     size_t forward_count;
@@ -64,8 +68,21 @@ struct pv_config_port {
     const char *path; /* of a unix socket, or NULL for a pseudo-terminal */
 };
 
+enum pv_config_gpu {
+    PV_GPU_NONE,
+    PV_GPU_2D,    /* a framebuffer */
+    PV_GPU_VENUS, /* and Vulkan, on the host's driver */
+};
+
+enum pv_config_display {
+    PV_DISPLAY_NONE,
+    PV_DISPLAY_PNG,
+    PV_DISPLAY_VNC,
+};
+
 struct pv_config {
     const char *engine; /* NULL: the best usable one */
+    struct pv_engine_watch watch;
     unsigned cpus;
     uint64_t memory; /* bytes */
 
@@ -89,12 +106,16 @@ struct pv_config {
     size_t disk_count;
     struct pv_config_net nets[PV_CONFIG_MAX_NETS];
     size_t net_count;
+    unsigned hotplug_slots; /* PCIe root ports, for what comes and goes later */
 
     enum pv_config_console console;
     const char *console_path; /* PV_CONSOLE_UNIX */
+    const char *console_log;  /* a file that gets all output too, or NULL */
     bool console_virtio;      /* the console is hvc0 instead of the UART, which is then silent */
     struct pv_config_port ports[PV_CONFIG_MAX_PORTS];
     size_t port_count;
+
+    const char *control_path; /* of the control socket, or NULL */
 
     bool balloon;
     uint64_t balloon_target; /* bytes that the guest is asked for from the start */
@@ -102,9 +123,21 @@ struct pv_config {
     const char *vsock_directory;
     enum pv_input_kind inputs[PV_CONFIG_MAX_INPUTS];
     size_t input_count;
+
+    enum pv_config_gpu gpu;
+    unsigned gpu_heads;
+    uint32_t gpu_width, gpu_height; /* what the heads would like to be */
+    uint64_t gpu_window;            /* bytes that the guest can map of the GPU's memory at a time */
+    enum pv_config_display display;
+    const char *display_path; /* of the PNG file, or VNC's unix socket; NULL: VNC over TCP */
+    uint16_t vnc_port;
+    const char *vnc_password; /* or NULL */
 };
 
-/* One vCPU, 1 GiB, console on stdio, no disks, no nets. */
+/*
+ * One vCPU, 1 GiB, console on stdio, no disks, no nets, four slots for hotplug, no GPU; were there
+ * one, 1280 x 800.
+ */
 void pv_config_init(struct pv_config *config);
 
 #endif

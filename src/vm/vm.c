@@ -9,10 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "block/block.h"
 #include "device/balloon.h"
-#include "device/blk.h"
-#include "device/net.h"
 #include "device/pvpanic.h"
 #include "device/rng.h"
 #include "engine/engine.h"
@@ -23,8 +20,12 @@
 #include "virtio/virtio.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/control.h"
 #include "vm/devices.h"
 #include "vm/firmware.h"
+#include "vm/graphics.h"
+#include "vm/hotplug.h"
+#include "vm/verbs.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -41,9 +42,16 @@ struct pv_vm {
     struct pv_chardev *silence; /* what the UART is connected to beside a virtio console */
     struct pv_machine *machine;
     struct pv_vm_devices *devices;
+    struct pv_vm_hotplug *hotplug;
+    struct pv_control *control; /* or NULL */
+    const struct pv_engine_ops *engine;
+    unsigned cpus;
+    uint64_t memory;
+    struct pv_vm_graphics *graphics;
     enum pv_config_transport transport;
     enum pv_machine_action on_panic;
     bool packed_rings;
+    bool paused;
     bool ended;
     atomic_bool killed;
     char *fatal;
@@ -104,6 +112,8 @@ static int create_console(struct pv_vm *vm, const struct pv_config *config, stru
     case PV_CONSOLE_NULL: ret = pv_chardev_null_create(&vm->console, err); break;
     default: ret = pv_chardev_stdio_create(&vm->console, vm->loop, escape, vm, err); break;
     }
+    if (ret >= 0 && config->console_log)
+        ret = pv_chardev_log(vm->console, config->console_log, err);
     if (ret < 0)
         return pv_error_prefix(err, "console");
     if (ready && vm->events.console_ready)
@@ -122,46 +132,6 @@ static int plug(void *opaque, struct pv_virtio_device *device, struct pv_error *
     if (ret < 0)
         pv_virtio_device_destroy(device);
     return ret;
-}
-
-static int add_disk(struct pv_vm *vm, const struct pv_config_disk *disk, unsigned queues,
-                    struct pv_error **err)
-{
-    const struct pv_block_options options = {.read_only = disk->read_only};
-    const struct pv_blk_options blk = {.queues = queues};
-    struct pv_virtio_device *device;
-    struct pv_block *block;
-    int ret = pv_block_open(&block, vm->loop, disk->path, &options, err);
-
-    if (ret < 0)
-        return ret;
-    ret = pv_blk_create(&device, vm->loop, vm->as, block, &blk, err);
-    if (ret < 0) {
-        pv_block_close(block);
-        return ret;
-    }
-    return plug(vm, device, err);
-}
-
-static int add_net(struct pv_vm *vm, const struct pv_config_net *net, unsigned index,
-                   unsigned queues, struct pv_error **err)
-{
-    /* QEMU's prefix, locally administered; addresses matter only within one NAT. */
-    const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, (uint8_t)(0x56 + index)};
-    struct pv_virtio_device *device;
-    struct pv_netdev *netdev;
-    int ret = net->kind == PV_NET_USER
-                  ? pv_netdev_user_create(&netdev, vm->loop, net->forwards, net->forward_count, err)
-                  : pv_netdev_null_create(&netdev, err);
-
-    if (ret < 0)
-        return ret;
-    ret = pv_net_create(&device, vm->loop, vm->as, netdev, mac, queues, err);
-    if (ret < 0) {
-        pv_netdev_destroy(netdev);
-        return ret;
-    }
-    return plug(vm, device, err);
 }
 
 static void port_ready(void *opaque, const char *name, const char *path)
@@ -186,27 +156,39 @@ static void guest_panicked(void *opaque, enum pv_panic_event event)
 static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
     const unsigned queues = PV_MIN(config->cpus, MAX_QUEUES);
+    const struct pv_vm_hotplug_config hotplug = {
+        .loop = vm->loop,
+        .as = vm->as,
+        .machine = vm->machine,
+        .slots = config->hotplug_slots,
+        .queues = queues,
+        .packed_rings = vm->packed_rings,
+        .plug = plug,
+        .opaque = vm,
+    };
     const struct pv_vm_sockets sockets = {vm->loop, vm->as, vm->console, plug, port_ready, vm};
     struct pv_virtio_device *rng;
-    int ret = 0;
+    int ret = pv_vm_hotplug_create(&vm->hotplug, &hotplug, err);
 
     for (unsigned i = 0; i < config->net_count && ret >= 0; i++) {
-        ret = add_net(vm, &config->nets[i], i, queues, err);
+        ret = pv_vm_hotplug_add_net(vm->hotplug, &config->nets[i], err);
         if (ret < 0)
             return pv_error_prefix(err, "net %u", i);
     }
     for (unsigned i = 0; i < config->disk_count && ret >= 0; i++) {
-        if (config->disks[i].bus != PV_DISK_VIRTIO)
-            continue;
-        ret = add_disk(vm, &config->disks[i], queues, err);
+        ret = pv_vm_hotplug_add_disk(vm->hotplug, &config->disks[i], err);
         if (ret < 0)
             return pv_error_prefix(err, "disk %u", i);
     }
+    if (ret < 0)
+        return ret;
     ret = pv_rng_create(&rng, vm->loop, vm->as, err);
     if (ret >= 0)
         ret = plug(vm, rng, err);
     if (ret >= 0)
         ret = pv_vm_devices_create(&vm->devices, &sockets, config, queues, err);
+    if (ret >= 0)
+        ret = pv_vm_graphics_create(&vm->graphics, &sockets, config, err);
     if (ret < 0 || vm->on_panic == PV_ACTION_UNSET)
         return ret;
     return pv_pvpanic_create(pv_machine_pci(vm->machine), guest_panicked, vm, err);
@@ -233,6 +215,7 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
         .kernel = config->kernel,
         .initrd = config->initrd,
         .append = config->append,
+        .watch = config->watch,
         .events = {powered_off, was_reset, fatal, vm},
     };
     struct pv_firmware_files firmware;
@@ -257,8 +240,15 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
     machine.loop = vm->loop;
     machine.as = vm->as;
     machine.uart = config->console_virtio ? vm->silence : vm->console;
+    vm->engine = machine.engine;
+    vm->cpus = config->cpus;
+    vm->memory = config->memory;
     ret = pv_machine_create(&vm->machine, &machine, err);
-    return ret < 0 ? ret : add_devices(vm, config, err);
+    if (ret >= 0)
+        ret = add_devices(vm, config, err);
+    if (ret >= 0 && config->control_path)
+        ret = pv_vm_verbs_create(&vm->control, vm, config->control_path, err);
+    return ret;
 }
 
 int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
@@ -287,11 +277,14 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
     int ret = 0;
 
     if (!atomic_load(&vm->killed)) {
-        ret = pv_machine_start(vm->machine, err);
+        ret = pv_vm_graphics_start(vm->graphics, err);
+        if (ret >= 0)
+            ret = pv_machine_start(vm->machine, err);
         /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
         while (ret >= 0 && !vm->ended && !atomic_load(&vm->killed))
             ret = pv_loop_run(vm->loop, err);
         pv_machine_stop(vm->machine);
+        pv_vm_graphics_stop(vm->graphics);
     }
     if (ret >= 0 && vm->fatal)
         ret = pv_error_set(err, EIO, "%s", vm->fatal);
@@ -304,12 +297,91 @@ void pv_vm_power_button(struct pv_vm *vm)
     pv_machine_power_button(vm->machine);
 }
 
+bool pv_vm_pause(struct pv_vm *vm)
+{
+    if (vm->paused)
+        return false;
+    pv_machine_pause(vm->machine);
+    return vm->paused = true;
+}
+
+bool pv_vm_resume(struct pv_vm *vm)
+{
+    if (!vm->paused)
+        return false;
+    pv_machine_resume(vm->machine);
+    vm->paused = false;
+    return true;
+}
+
+void pv_vm_reset(struct pv_vm *vm)
+{
+    pv_machine_act(vm->machine, PV_ACTION_RESET);
+}
+
+void pv_vm_announce(struct pv_vm *vm)
+{
+    pv_vm_hotplug_announce(vm->hotplug);
+}
+
+bool pv_vm_device(const struct pv_vm *vm, size_t index, struct pv_vm_device *device)
+{
+    return pv_vm_hotplug_device(vm->hotplug, index, device);
+}
+
+int pv_vm_attach_disk(struct pv_vm *vm, const struct pv_config_disk *disk, const char **id,
+                      struct pv_error **err)
+{
+    return pv_vm_hotplug_attach_disk(vm->hotplug, disk, id, err);
+}
+
+int pv_vm_attach_net(struct pv_vm *vm, const struct pv_config_net *net, const char **id,
+                     struct pv_error **err)
+{
+    return pv_vm_hotplug_attach_net(vm->hotplug, net, id, err);
+}
+
+int pv_vm_detach(struct pv_vm *vm, const char *id, const struct pv_vm_detach *how,
+                 struct pv_error **err)
+{
+    return pv_vm_hotplug_detach(vm->hotplug, id, how, err);
+}
+
+void pv_vm_report(struct pv_vm *vm, struct pv_buffer *out)
+{
+    pv_engine_report(pv_machine_engine(vm->machine), out);
+}
+
+void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)
+{
+    struct pv_virtio_device *balloon = pv_vm_devices_balloon(vm->devices);
+    *info = (struct pv_vm_info){
+        .engine = pv_engine_name(vm->engine),
+        .cpus = vm->cpus,
+        .memory = vm->memory,
+        .paused = vm->paused,
+        .balloon = balloon,
+    };
+    if (balloon) {
+        struct pv_balloon_info now;
+        pv_balloon_info(balloon, &now);
+        info->target = now.target;
+        info->actual = now.actual;
+        info->returned = now.returned;
+    }
+}
+
 bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes)
 {
     struct pv_virtio_device *balloon = pv_vm_devices_balloon(vm->devices);
     if (balloon)
         pv_balloon_set_target(balloon, bytes);
     return balloon;
+}
+
+int pv_vm_save_picture(struct pv_vm *vm, struct pv_error **err)
+{
+    return pv_vm_graphics_save(vm->graphics, err);
 }
 
 void pv_vm_kill(struct pv_vm *vm)
@@ -327,7 +399,10 @@ void pv_vm_destroy(struct pv_vm *vm)
 {
     if (!vm)
         return;
+    pv_control_destroy(vm->control);
     pv_machine_destroy(vm->machine);
+    pv_vm_hotplug_destroy(vm->hotplug);
+    pv_vm_graphics_destroy(vm->graphics);
     pv_vm_devices_destroy(vm->devices);
     pv_chardev_destroy(vm->console);
     pv_chardev_destroy(vm->silence);

@@ -8,6 +8,7 @@
 
 #include "vm/config.h"
 
+struct pv_buffer;
 struct pv_error;
 struct pv_loop;
 struct pv_vm;
@@ -45,16 +46,97 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err);
 /* Presses the power button; what comes of it is the guest's. Any thread. */
 void pv_vm_power_button(struct pv_vm *vm);
 
+/*
+ * Stop the guest and its time, and let it go on. False when that is so already. On the loop's
+ * thread.
+ */
+bool pv_vm_pause(struct pv_vm *vm);
+bool pv_vm_resume(struct pv_vm *vm);
+
+/* Begins anew, as after a press of a reset button. Any thread. */
+void pv_vm_reset(struct pv_vm *vm);
+
+/* Has the guest tell its networks where it is (gratuitous ARP). On the loop's thread. */
+void pv_vm_announce(struct pv_vm *vm);
+
 /* Asks the guest for so much of its memory; false when it has no balloon. Any thread. */
 bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes);
 
+/* Keeps the display's picture, where the display does that. On the loop's thread. */
+int pv_vm_save_picture(struct pv_vm *vm, struct pv_error **err);
+
 /* Ends the VM now: pv_vm_run() returns. Any thread; async-signal-safe. */
 void pv_vm_kill(struct pv_vm *vm);
+
+struct pv_vm_info {
+    const char *engine; /* its name, constant */
+    unsigned cpus;
+    uint64_t memory; /* bytes, as configured */
+    bool paused;
+    bool balloon;                      /* it has one, and these are known, in bytes: */
+    uint64_t target, actual, returned; /* as in struct pv_balloon_info */
+};
+
+/* On the loop's thread. */
+void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info);
+
+/* What the engine counted, as lines for people; after pv_vm_run(). */
+void pv_vm_report(struct pv_vm *vm, struct pv_buffer *out);
 
 /* The loop that the VM lives on, to put signals and timers of the owner's on. */
 struct pv_loop *pv_vm_loop(struct pv_vm *vm);
 
 /* After run, or without it. NULL is fine. */
 void pv_vm_destroy(struct pv_vm *vm);
+
+/* ---- Disks and networks; all on the loop's thread ---- */
+
+enum pv_vm_device_kind {
+    PV_VM_DISK,
+    PV_VM_NET,
+};
+
+/* Strings are valid until the next device comes or goes. */
+struct pv_vm_device {
+    const char *id;
+    enum pv_vm_device_kind kind;
+    const char *detail; /* a disk's path; "user" or "none" */
+    unsigned slot;      /* 1 and up: that of a root port, and so it can be detached; 0: it stays */
+    bool leaving;       /* the guest has been asked for it */
+};
+
+/* The device at `index` of a list without gaps; false behind its end. */
+bool pv_vm_device(const struct pv_vm *vm, size_t index, struct pv_vm_device *device);
+
+/*
+ * Puts a device into a free slot; the guest is told at once, also one that is not running yet.
+ * *id, unless NULL, is what it is called, valid as said above. On failure the VM is as before. A
+ * disk's bus is not looked at, and the guest sees its id as its serial number.
+ */
+int pv_vm_attach_disk(struct pv_vm *vm, const struct pv_config_disk *disk, const char **id,
+                      struct pv_error **err);
+int pv_vm_attach_net(struct pv_vm *vm, const struct pv_config_net *net, const char **id,
+                     struct pv_error **err);
+
+#define PV_VM_DETACH_LATER 1
+
+struct pv_vm_detach {
+    bool force;          /* without asking the guest, which may lose data */
+    uint64_t timeout_ns; /* how long it may take to let go */
+    /*
+     * The device is gone, or *err says why not (which is the callee's). A guest that took too long
+     * may still let go later. Not called when the VM is destroyed before. May be NULL.
+     */
+    void (*done)(void *opaque, struct pv_error **err);
+    void *opaque;
+};
+
+/*
+ * Asks the guest for a device: PV_VM_DETACH_LATER, and how->done will be called. With force it is
+ * taken: 0, and it is gone, for those too who had been asking. Or a negative errno: the device is
+ * not known, cannot go, has been asked for already, or the guest does not listen.
+ */
+int pv_vm_detach(struct pv_vm *vm, const char *id, const struct pv_vm_detach *how,
+                 struct pv_error **err);
 
 #endif

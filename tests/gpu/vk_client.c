@@ -3,7 +3,7 @@
  * A Vulkan program to be run twice, on the native driver and through pearvisor gpu-server: what it
  * prints after "result" must be the same, what it prints after "time" is to be compared.
  *
- *   vk_client compute|draw|submits|pipelines|swapchain|frames|calls [COUNT]
+ *   vk_client compute|matmul|draw|submits|pipelines|swapchain|frames|calls [COUNT]
  */
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -16,6 +16,7 @@
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan.h>
 
+#include "matmul_comp.h"
 #include "mix_comp.h"
 #include "triangle_frag.h"
 #include "triangle_vert.h"
@@ -32,6 +33,7 @@
     X(vkGetBufferMemoryRequirements)                                                               \
     X(vkAllocateMemory)                                                                            \
     X(vkBindBufferMemory)                                                                          \
+    X(vkCmdCopyBuffer)                                                                             \
     X(vkMapMemory)                                                                                 \
     X(vkFreeMemory)                                                                                \
     X(vkCreateImage)                                                                               \
@@ -186,7 +188,8 @@ static VkDeviceMemory allocate(const VkMemoryRequirements *needs, VkMemoryProper
     exit(1);
 }
 
-static VkBuffer make_buffer(VkDeviceSize size, VkBufferUsageFlags usage, void **mapped)
+static VkBuffer new_buffer(VkDeviceSize size, VkBufferUsageFlags usage, VkMemoryPropertyFlags flags,
+                           VkDeviceMemory *memory)
 {
     const VkBufferCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = size, .usage = usage};
@@ -194,9 +197,23 @@ static VkBuffer make_buffer(VkDeviceSize size, VkBufferUsageFlags usage, void **
     VkMemoryRequirements needs;
     CHECK(vkCreateBuffer(device, &info, NULL, &buffer));
     vkGetBufferMemoryRequirements(device, buffer, &needs);
-    VkDeviceMemory memory = allocate(&needs, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
-                                                 VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
-    CHECK(vkBindBufferMemory(device, buffer, memory, 0));
+    *memory = allocate(&needs, flags);
+    CHECK(vkBindBufferMemory(device, buffer, *memory, 0));
+    return buffer;
+}
+
+static VkBuffer make_device_buffer(VkDeviceSize size, VkBufferUsageFlags usage)
+{
+    VkDeviceMemory memory;
+    return new_buffer(size, usage, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, &memory);
+}
+
+static VkBuffer make_buffer(VkDeviceSize size, VkBufferUsageFlags usage, void **mapped)
+{
+    VkDeviceMemory memory;
+    VkBuffer buffer = new_buffer(
+        size, usage, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
+        &memory);
     CHECK(vkMapMemory(device, memory, 0, VK_WHOLE_SIZE, 0, mapped));
     memset(*mapped, 0, size);
     return buffer;
@@ -263,7 +280,8 @@ static VkPipeline make_compute_pipeline(const struct compute *compute, uint32_t 
     return pipeline;
 }
 
-static void compute_init(struct compute *compute, VkBuffer buffer)
+static void compute_init(struct compute *compute, VkBuffer buffer, const uint32_t *code,
+                         size_t size)
 {
     const VkDescriptorSetLayoutBinding binding = {0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1,
                                                   VK_SHADER_STAGE_COMPUTE_BIT, NULL};
@@ -298,11 +316,11 @@ static void compute_init(struct compute *compute, VkBuffer buffer)
                                         .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                         .pBufferInfo = &buffer_info};
     vkUpdateDescriptorSets(device, 1, &write, 0, NULL);
-    compute->shader = make_shader(mix_comp, sizeof(mix_comp));
+    compute->shader = make_shader(code, size);
 }
 
 static void dispatch(VkCommandBuffer commands, const struct compute *compute, VkPipeline pipeline,
-                     uint32_t elements)
+                     uint32_t x, uint32_t y)
 {
     const VkMemoryBarrier barrier = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                      .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
@@ -311,7 +329,7 @@ static void dispatch(VkCommandBuffer commands, const struct compute *compute, Vk
     vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, compute->layout, 0, 1,
                             &compute->set, 0, NULL);
-    vkCmdDispatch(commands, elements / 64, 1, 1);
+    vkCmdDispatch(commands, x, y, 1);
     vkCmdPipelineBarrier(commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT,
                          VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1,
                          &barrier, 0, NULL, 0, NULL);
@@ -323,16 +341,16 @@ static void run_compute(uint32_t count)
     void *data;
     VkBuffer buffer = make_buffer(elements * 4, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, &data);
     struct compute compute;
-    compute_init(&compute, buffer);
+    compute_init(&compute, buffer, mix_comp, sizeof(mix_comp));
     VkPipeline pipeline = make_compute_pipeline(&compute, 1000);
     VkCommandBuffer warm_up = make_commands(), commands = make_commands();
     begin(warm_up);
-    dispatch(warm_up, &compute, pipeline, elements);
+    dispatch(warm_up, &compute, pipeline, elements / 64, 1);
     CHECK(vkEndCommandBuffer(warm_up));
     submit(warm_up, VK_NULL_HANDLE);
     begin(commands);
     for (uint32_t i = 0; i < count; i++)
-        dispatch(commands, &compute, pipeline, elements);
+        dispatch(commands, &compute, pipeline, elements / 64, 1);
     CHECK(vkEndCommandBuffer(commands));
     CHECK(vkQueueWaitIdle(queue));
     double from = now_ms();
@@ -342,16 +360,56 @@ static void run_compute(uint32_t count)
     printf("result compute %016llx\n", (unsigned long long)hash(data, elements * 4));
 }
 
+/* Multiplies matrices in the device's memory, as inference does. */
+static void run_matmul(uint32_t count)
+{
+    enum { N = 1024, MATRIX = N * N };
+    float *staged;
+    void *data;
+    VkBuffer staging = make_buffer(MATRIX * 8, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, &data);
+    staged = data;
+    for (uint32_t i = 0; i < 2 * MATRIX; i++)
+        staged[i] = (float)(i * 2654435761u >> 29); /* 0 to 7 */
+    VkBuffer result = make_buffer(MATRIX * 4, VK_BUFFER_USAGE_TRANSFER_DST_BIT, &data);
+    VkBuffer buffer = make_device_buffer(MATRIX * 12, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
+                                                          VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+                                                          VK_BUFFER_USAGE_TRANSFER_SRC_BIT);
+    struct compute compute;
+    compute_init(&compute, buffer, matmul_comp, sizeof(matmul_comp));
+    VkPipeline pipeline = make_compute_pipeline(&compute, N);
+    const VkBufferCopy in = {0, 0, MATRIX * 8}, out = {MATRIX * 8, 0, MATRIX * 4};
+    VkCommandBuffer before = make_commands(), commands = make_commands(), after = make_commands();
+    begin(before);
+    vkCmdCopyBuffer(before, staging, buffer, 1, &in);
+    CHECK(vkEndCommandBuffer(before));
+    begin(commands);
+    for (uint32_t i = 0; i < count; i++)
+        dispatch(commands, &compute, pipeline, N / 64, N / 64);
+    CHECK(vkEndCommandBuffer(commands));
+    begin(after);
+    vkCmdCopyBuffer(after, buffer, result, 1, &out);
+    CHECK(vkEndCommandBuffer(after));
+    submit(before, VK_NULL_HANDLE);
+    CHECK(vkQueueWaitIdle(queue));
+    double from = now_ms();
+    submit(commands, VK_NULL_HANDLE);
+    CHECK(vkQueueWaitIdle(queue));
+    printf("time matmul %.3f\n", (now_ms() - from) / count);
+    submit(after, VK_NULL_HANDLE);
+    CHECK(vkQueueWaitIdle(queue));
+    printf("result matmul %016llx\n", (unsigned long long)hash(data, MATRIX * 4));
+}
+
 static void run_submits(uint32_t count)
 {
     void *data;
     VkBuffer buffer = make_buffer(4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, &data);
     struct compute compute;
-    compute_init(&compute, buffer);
+    compute_init(&compute, buffer, mix_comp, sizeof(mix_comp));
     VkPipeline pipeline = make_compute_pipeline(&compute, 3);
     VkCommandBuffer commands = make_commands();
     begin(commands);
-    dispatch(commands, &compute, pipeline, 1024);
+    dispatch(commands, &compute, pipeline, 1024 / 64, 1);
     CHECK(vkEndCommandBuffer(commands));
     double from = now_ms();
     for (uint32_t i = 0; i < count; i++)
@@ -366,14 +424,14 @@ static void run_pipelines(uint32_t count)
     void *data;
     VkBuffer buffer = make_buffer(4096, VK_BUFFER_USAGE_STORAGE_BUFFER_BIT, &data);
     struct compute compute;
-    compute_init(&compute, buffer);
+    compute_init(&compute, buffer, mix_comp, sizeof(mix_comp));
     VkCommandBuffer commands = make_commands();
     double from = now_ms();
     for (uint32_t i = 0; i < count; i++) {
         VkPipeline pipeline = make_compute_pipeline(&compute, i + 1);
         if (i % 100 == 0) {
             begin(commands);
-            dispatch(commands, &compute, pipeline, 1024);
+            dispatch(commands, &compute, pipeline, 1024 / 64, 1);
             CHECK(vkEndCommandBuffer(commands));
             submit(commands, VK_NULL_HANDLE);
             CHECK(vkQueueWaitIdle(queue));
@@ -563,7 +621,7 @@ static void run_draw(uint32_t count)
  */
 static void run_frames(uint32_t draws)
 {
-    enum { FRAMES = 12, FLIGHT = 3 };
+    enum { FRAMES = 60, FLIGHT = 3 };
     const VkFenceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO,
                                     .flags = VK_FENCE_CREATE_SIGNALED_BIT};
     struct target target;
@@ -749,9 +807,13 @@ int main(int argc, char **argv)
         void (*run)(uint32_t count);
         uint32_t count;
     } modes[] = {
-        {"compute", run_compute, 4},      {"draw", run_draw, 8},
-        {"submits", run_submits, 10000},  {"pipelines", run_pipelines, 1000},
-        {"swapchain", run_swapchain, 20}, {"frames", run_frames, 10000},
+        {"compute", run_compute, 4},
+        {"matmul", run_matmul, 4},
+        {"draw", run_draw, 8},
+        {"submits", run_submits, 10000},
+        {"pipelines", run_pipelines, 1000},
+        {"swapchain", run_swapchain, 20},
+        {"frames", run_frames, 10000},
         {"calls", run_calls, 1000},
     };
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++) {
@@ -765,7 +827,7 @@ int main(int argc, char **argv)
         vkDestroyInstance(instance, NULL);
         return 0;
     }
-    fprintf(stderr, "usage: vk_client compute|draw|submits|pipelines|swapchain|frames|calls "
+    fprintf(stderr, "usage: vk_client compute|matmul|draw|submits|pipelines|swapchain|frames|calls "
                     "[COUNT]\n");
     return 2;
 }

@@ -29,19 +29,25 @@
 #define SPURIOUS 1023u
 #define IDLE     0xffu /* ICC_RPR_EL1 without an active interrupt */
 
+/*
+ * Instructions that a CPU describes to a hypervisor (Arm ARM, ESR_ELx.ISV): without write-back, for
+ * which compilers have a liking.
+ */
 static inline uint32_t gic_read(uint32_t at)
 {
-    return *(volatile uint32_t *)(uintptr_t)at;
+    uint32_t value;
+    asm volatile("ldr %w0, [%1]" : "=r"(value) : "r"((uint64_t)at) : "memory");
+    return value;
 }
 
 static inline void gic_write(uint32_t at, uint32_t value)
 {
-    *(volatile uint32_t *)(uintptr_t)at = value;
+    asm volatile("str %w0, [%1]" ::"r"(value), "r"((uint64_t)at) : "memory");
 }
 
 static inline void gic_set_priority(uint32_t base, unsigned intid, uint8_t priority)
 {
-    *(volatile uint8_t *)(uintptr_t)(base + intid) = priority;
+    asm volatile("strb %w0, [%1]" ::"r"(priority), "r"((uint64_t)base + intid) : "memory");
 }
 
 /* This PE's redistributor awake and all its SGIs and PPIs enabled, in group 1, at priority 0x80. */

@@ -19,8 +19,8 @@
 #define LOST 0xffff /* for a line: an exception outside enter() */
 
 /* Calls by HVC, in X0. */
-#define CALL_OFF 1
-#define CALL_ON  2 /* X1 vCPU, X2 entry, X3 context */
+#define CALL_OFF 0x84001000
+#define CALL_ON  0x84001001 /* X1 vCPU, X2 entry, X3 context */
 
 /* Offsets in struct frame. */
 #define FRAME_SP     248

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs a bare-metal guest program: guest-host IMAGE VCPUS ENGINE. A program passes when every vCPU
- * has said so; docs/internals/guest-tests.md describes the device.
+ * Runs a bare-metal guest program: guest-host IMAGE VCPUS ENGINE [lines]. A program passes when
+ * every vCPU has said so; docs/internals/guest-tests.md describes the device. With `lines` the
+ * program has the device drive the vCPUs' interrupt inputs, so that an engine's own GIC is left
+ * out.
  */
 #include "guest.h"
 
@@ -10,7 +12,8 @@
 #include "engine/engine.h"
 #include "host/clock.h"
 #include "host/loop.h"
-#include "machine/gicv3.h"
+#include "machine/interrupts.h"
+#include "machine/map.h"
 #include "machine/timer.h"
 #include "memory/address_space.h"
 
@@ -27,7 +30,7 @@ struct host {
     struct pv_loop *loop;
     struct pv_timer *tick;
     struct pv_address_space *as;
-    struct pv_gic *gic;
+    struct pv_interrupts *interrupts;
     struct pv_gtimer *timer;
     unsigned ms; /* since the start */
     struct pv_engine *engine;
@@ -81,28 +84,25 @@ static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
 static bool sysreg_read(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t *value)
 {
     struct host *host = opaque;
-    return pv_gic_sysreg_read(host->gic, vcpu, sysreg, value) ||
+    return pv_interrupts_sysreg_read(host->interrupts, vcpu, sysreg, value) ||
            pv_gtimer_sysreg_read(host->timer, vcpu, sysreg, value);
 }
 
 static bool sysreg_write(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t value)
 {
     struct host *host = opaque;
-    return pv_gic_sysreg_write(host->gic, vcpu, sysreg, value) ||
+    return pv_interrupts_sysreg_write(host->interrupts, vcpu, sysreg, value) ||
            pv_gtimer_sysreg_write(host->timer, vcpu, sysreg, value);
 }
 
-static void set_line(void *opaque, unsigned vcpu, bool fiq, bool level)
+static void vtimer(void *opaque, unsigned vcpu, bool level)
 {
-    struct host *host = opaque;
-    if (host->engine) /* the GIC is there before it */
-        pv_vcpu_set_line(pv_engine_vcpu(host->engine, vcpu), fiq ? PV_LINE_FIQ : PV_LINE_IRQ,
-                         level);
+    pv_interrupts_set_ppi(((struct host *)opaque)->interrupts, vcpu, PV_INTID_TIMER_VIRT, level);
 }
 
 static void set_ppi(void *opaque, unsigned vcpu, unsigned intid, bool level)
 {
-    pv_gic_set_ppi(((struct host *)opaque)->gic, vcpu, intid, level);
+    pv_interrupts_set_ppi(((struct host *)opaque)->interrupts, vcpu, intid, level);
 }
 
 static void fatal(void *opaque, unsigned vcpu, const char *message)
@@ -148,11 +148,15 @@ static void tick(void *opaque)
         pv_timer_set(host->tick, pv_clock_ns() + 1000000);
 }
 
-static int start(struct host *host, const char *path, const struct pv_engine_ops *engine)
+static int start(struct host *host, const char *path, const struct pv_engine_ops *engine,
+                 bool lines)
 {
     static const struct pv_mmio_ops ops = {device_read, device_write};
-    static const struct pv_engine_client client = {
-        .smccc = smccc, .sysreg_read = sysreg_read, .sysreg_write = sysreg_write, .fatal = fatal};
+    static const struct pv_engine_client client = {.vtimer = vtimer,
+                                                   .smccc = smccc,
+                                                   .sysreg_read = sysreg_read,
+                                                   .sysreg_write = sysreg_write,
+                                                   .fatal = fatal};
     static const uint64_t mpidr[VCPUS] = {0, 1, 2, 3};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     if (pv_loop_create(&host->loop, &err) < 0 ||
@@ -162,42 +166,71 @@ static int start(struct host *host, const char *path, const struct pv_engine_ops
         pv_as_add_mmio(host->as, DEVICE, 4096, &ops, host, "test", &err) < 0 ||
         load(host, path) < 0)
         return -1;
-    const struct pv_gic_config gic = {
-        .as = host->as, .vcpus = host->vcpus, .mpidr = mpidr, .set_line = set_line, .opaque = host};
-    const struct pv_gtimer_config timer = {host->loop, host->vcpus, pv_clock_ns, set_ppi, host};
-    if (pv_gic_create(&host->gic, &gic, &err) < 0 ||
+    const struct pv_interrupts_config interrupts = {
+        .as = host->as,
+        .vcpus = host->vcpus,
+        .mpidr = mpidr,
+        .its = true,
+        .engine_gic = pv_engine_has_gic(engine) && !lines,
+    };
+    const struct pv_gtimer_config timer = {
+        .loop = host->loop,
+        .vcpus = host->vcpus,
+        .now_ns = pv_clock_ns,
+        .set_ppi = set_ppi,
+        .opaque = host,
+        .frequency = pv_engine_has_timer(engine) ? pv_engine_counter_frequency(engine) : 0,
+    };
+    if (pv_interrupts_create(&host->interrupts, &interrupts, &err) < 0 ||
         pv_gtimer_create(&host->timer, &timer, &err) < 0)
         return -1;
-    const struct pv_engine_config config = {.as = host->as,
-                                            .vcpus = host->vcpus,
-                                            .client = &client,
-                                            .client_opaque = host,
-                                            .mpidr = mpidr};
+    const struct pv_engine_config config = {
+        .as = host->as,
+        .vcpus = host->vcpus,
+        .client = &client,
+        .client_opaque = host,
+        .mpidr = mpidr,
+        .gic = pv_interrupts_engine(host->interrupts),
+    };
     if (pv_engine_create(&host->engine, engine, &config, &err) < 0 ||
-        pv_engine_start(host->engine, &err) < 0)
+        pv_engine_start(host->engine, &err) < 0) {
+        fprintf(stderr, "%s\n", pv_error_message(err));
         return -1;
+    }
+    pv_interrupts_attach(host->interrupts, host->engine);
+    if (pv_engine_has_timer(engine))
+        pv_engine_set_counter(host->engine, pv_gtimer_count(host->timer));
     return pv_vcpu_power_on(pv_engine_vcpu(host->engine, 0), RAM_BASE, 0);
 }
 
+#ifdef PV_TEST_ENGINE
+extern const struct pv_engine_ops PV_TEST_ENGINE; /* one that is not in the list */
+#define FIND_ENGINE(name) (&PV_TEST_ENGINE)
+#else
+#define FIND_ENGINE(name) pv_engine_find(name)
+#endif
+
 int main(int argc, char **argv)
 {
-    struct host host = {.vcpus = argc == 4 ? (unsigned)atoi(argv[2]) : 0};
-    const struct pv_engine_ops *engine = argc == 4 ? pv_engine_find(argv[3]) : NULL;
+    struct host host = {.vcpus = argc >= 4 ? (unsigned)atoi(argv[2]) : 0};
+    const struct pv_engine_ops *engine = argc >= 4 ? FIND_ENGINE(argv[3]) : NULL;
     if (host.vcpus < 1 || host.vcpus > VCPUS || !engine) {
-        fprintf(stderr, "usage: guest-host IMAGE VCPUS ENGINE\n");
+        fprintf(stderr, "usage: guest-host IMAGE VCPUS ENGINE [lines]\n");
         return 2;
     }
     if (pv_engine_probe(engine, NULL) < 0)
         return 77; /* not on this host: skipped */
-    bool started = start(&host, argv[1], engine) == 0;
+    bool started = start(&host, argv[1], engine, argc > 4) == 0;
     if (started) {
         tick(&host);
         started = pv_loop_run(host.loop, NULL) >= 0;
     }
     bool over = started && is_over(&host);
+    if (host.interrupts)
+        pv_interrupts_attach(host.interrupts, NULL);
     pv_engine_destroy(host.engine);
     pv_gtimer_destroy(host.timer);
-    pv_gic_destroy(host.gic);
+    pv_interrupts_destroy(host.interrupts);
     pv_as_destroy(host.as);
     pv_timer_destroy(host.tick);
     pv_loop_destroy(host.loop);

@@ -14,8 +14,7 @@
 #include "base/util.h"
 #include "case.h"
 #include "engine/a64/decode.h"
-#include "engine/engine_impl.h"
-#include "memory/address_space.h"
+#include "pe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,29 +28,13 @@
 #define VECTORS     (CODE + SLOTS * SLOT)
 #define PREPARE     (VECTORS + 0x800)
 #define TABLE       (VECTORS + 0x1000)
-#define EL1(va)     (UINT64_C(0x40000000) + (va))
 
 #define PATTERNS_MAX 2048u
 #define INSNS_MAX    8u
 
-enum {
-    INSN_WFI = 0xd503207f,
-    PSTATE_EL1H = 0x3c5,
-};
-
 struct pattern {
     char name[32], class[16];
     uint32_t mask, value;
-};
-
-struct machine {
-    const struct pv_engine_ops *ops;
-    struct pv_address_space *as;
-    struct pv_engine *engine;
-    struct pv_vcpu *vcpu;
-    uint8_t *memory, *code;
-    struct pv_vcpu_state regs;
-    uint64_t esr, far, elr, spsr; /* after an exception, else 0 */
 };
 
 struct test {
@@ -67,83 +50,38 @@ struct test {
 
 /* ---- The machines ---- */
 
-static int configure(struct machine *m)
+static const struct pe_layout layout = {
+    .memory = MEMORY,
+    .memory_size = MEMORY_SIZE,
+    .code = CODE,
+    .code_size = CODE_SIZE,
+    .vectors = VECTORS,
+    .table = TABLE,
+};
+
+static int machine_init(struct pe *m, struct pv_error **err)
 {
-    static const struct {
-        uint32_t reg;
-        uint64_t value;
-    } settings[] = {
-        {PV_SYSREG(3, 0, 1, 0, 2), 3u << 20},               /* CPACR_EL1.FPEN: no traps */
-        {PV_SYSREG(3, 0, 10, 2, 0), 0xff},                  /* MAIR_EL1: 0 is Normal */
-        {PV_SYSREG(3, 0, 2, 0, 0), TABLE},                  /* TTBR0_EL1 */
-        {PV_SYSREG(3, 0, 2, 0, 2), UINT64_C(1) << 32 | 25}, /* TCR_EL1: 39 bits, 4 KiB */
-        {PV_SYSREG(3, 0, 12, 0, 0), EL1(VECTORS)},          /* VBAR_EL1 */
-        /* SCTLR_EL1: M, SA, SA0, DZE, UCT, nTWI, nTWE, SPAN, UCI and what reads as one */
-        {PV_SYSREG(3, 0, 1, 0, 0), UINT64_C(0x34d5d998) | 1},
-    };
-    /* Blocks at 0: for EL0 and EL1; for EL1 alone, at 1 GiB. Both accessed. */
-    const uint64_t blocks[] = {0x441, 0x401};
-    const uint32_t prepare[] = {0xd508751f /* ic iallu */, 0xd5033b9f /* dsb ish */,
-                                0xd5033fdf /* isb */, INSN_WFI};
-    int ret = pv_as_write(m->as, TABLE, blocks, sizeof(blocks));
-    for (unsigned i = 0; ret == 0 && i < PV_ARRAY_SIZE(settings); i++)
-        ret = m->ops->set_sysreg(m->vcpu, settings[i].reg, settings[i].value);
-    for (unsigned at = 0; at < CODE_SIZE; at += 4)
-        if (at < TABLE - CODE)
-            memcpy(m->code + at, &(uint32_t){INSN_WFI}, 4);
-    memcpy(m->code + (PREPARE - CODE), prepare, sizeof(prepare));
+    static const uint32_t prepare[] = {0xd508751f /* ic iallu */, 0xd5033b9f /* dsb ish */,
+                                       0xd5033fdf /* isb */, PE_WFI};
+    int ret = pe_init(m, &layout, err);
+    for (unsigned at = 0; ret == 0 && at < TABLE - CODE; at += 4)
+        memcpy(m->code + at, &(uint32_t){PE_WFI}, 4);
+    if (ret == 0)
+        memcpy(m->code + (PREPARE - CODE), prepare, sizeof(prepare));
     return ret;
 }
 
-static int machine_init(struct machine *m, struct pv_error **err)
+static void run(struct pe *m)
 {
-    static const uint64_t mpidr[1];
-    static const struct pv_engine_client client;
-    if (pv_as_create(&m->as, err) < 0 ||
-        pv_as_add_ram(m->as, MEMORY, MEMORY_SIZE, "memory", err) < 0 ||
-        pv_as_add_ram(m->as, CODE, CODE_SIZE, "code", err) < 0)
-        return -1;
-    const struct pv_engine_config config = {
-        .as = m->as, .vcpus = 1, .client = &client, .mpidr = mpidr};
-    if (pv_engine_create(&m->engine, m->ops, &config, err) < 0 ||
-        pv_engine_start(m->engine, err) < 0)
-        return -1;
-    m->memory = pv_as_host(m->as, MEMORY, MEMORY_SIZE, true);
-    m->code = pv_as_host(m->as, CODE, CODE_SIZE, true);
-    m->vcpu = pv_engine_vcpu(m->engine, 0);
-    m->ops->vcpu_reset(m->vcpu, CODE, 0);
-    return configure(m);
-}
-
-static void machine_finish(struct machine *m)
-{
-    pv_engine_destroy(m->engine);
-    pv_as_destroy(m->as);
-}
-
-static void run(struct machine *m)
-{
-    PV_CLEANUP_ERROR struct pv_error *err = NULL;
-    enum pv_exit why = PV_EXIT_KICK;
-    if (m->ops->set_state(m->vcpu, &m->regs) == 0)
-        while (why == PV_EXIT_KICK)
-            why = m->ops->vcpu_run(m->vcpu, &err);
-    if (why != PV_EXIT_WFI || m->ops->get_state(m->vcpu, &m->regs) < 0) {
-        fprintf(stderr, "lockstep-blocks: %s\n", err ? pv_error_message(err) : "cannot run");
-        exit(1);
-    }
+    pe_run(m);
     m->esr = m->far = m->elr = m->spsr = 0;
-    if (m->regs.pc >= EL1(VECTORS)) {
-        m->ops->get_sysreg(m->vcpu, PV_SYSREG(3, 0, 5, 2, 0), &m->esr);
-        m->ops->get_sysreg(m->vcpu, PV_SYSREG(3, 0, 6, 0, 0), &m->far);
-        m->ops->get_sysreg(m->vcpu, PV_SYSREG(3, 0, 4, 0, 1), &m->elr);
-        m->ops->get_sysreg(m->vcpu, PV_SYSREG(3, 0, 4, 0, 0), &m->spsr);
-    }
+    if (m->regs.pc >= PE_EL1(VECTORS))
+        pe_take_syndrome(m);
 }
 
-static void invalidate_code(struct machine *m)
+static void invalidate_code(struct pe *m)
 {
-    m->regs = (struct pv_vcpu_state){.pc = EL1(PREPARE), .pstate = PSTATE_EL1H};
+    m->regs = (struct pv_vcpu_state){.pc = PE_EL1(PREPARE), .pstate = PE_PSTATE_EL1H};
     run(m);
 }
 
@@ -250,8 +188,8 @@ static void random_state(struct test *t, unsigned el, uint64_t pc)
                                  ? case_random_lanes(&t->seed)
                                  : case_random_float(&t->seed, CASE_SINGLE + (next(t) & 1)) |
                                        case_random_float(&t->seed, CASE_SINGLE) << 32;
-    s->pstate = (next(t) & 0xf0000000) | (el ? PSTATE_EL1H : 0);
-    s->pc = el ? EL1(pc) : pc;
+    s->pstate = (next(t) & 0xf0000000) | (el ? PE_PSTATE_EL1H : 0);
+    s->pc = el ? PE_EL1(pc) : pc;
     if (next(t) % 8 == 0)
         s->fpcr = (uint32_t)(next(t) & 15) << 22;
     /* A register branch leads to the end, now and then. */
@@ -266,52 +204,14 @@ static void random_state(struct test *t, unsigned el, uint64_t pc)
 
 /* ---- Comparing ---- */
 
-static void execute(struct machine *m, const struct test *t, uint64_t pc)
+static void execute(struct pe *m, const struct test *t, uint64_t pc)
 {
     uint8_t *at = m->code + (pc - CODE);
     for (unsigned i = 0; i < SLOT / 4; i++)
-        memcpy(at + 4 * i, i < t->count ? &t->words[i] : &(uint32_t){INSN_WFI}, 4);
+        memcpy(at + 4 * i, i < t->count ? &t->words[i] : &(uint32_t){PE_WFI}, 4);
     memcpy(m->memory, t->memory, MEMORY_SIZE);
     m->regs = t->before;
     run(m);
-}
-
-#define COMPARE(name, a, b)                                                                        \
-    do {                                                                                           \
-        if ((a) != (b)) {                                                                          \
-            printf("  %-8s %016llx, not %016llx\n", name, (unsigned long long)(a),                 \
-                   (unsigned long long)(b));                                                       \
-            differ = true;                                                                         \
-        }                                                                                          \
-    } while (0)
-
-static bool differ(const struct machine *a, const struct machine *b)
-{
-    bool differ = false;
-    char name[16];
-    for (unsigned i = 0; i < 31; i++) {
-        snprintf(name, sizeof(name), "x%u", i);
-        COMPARE(name, a->regs.x[i], b->regs.x[i]);
-    }
-    for (unsigned i = 0; i < 64; i++) {
-        snprintf(name, sizeof(name), "v%u.d[%u]", i / 2, i & 1);
-        COMPARE(name, a->regs.v[i / 2][i & 1], b->regs.v[i / 2][i & 1]);
-    }
-    COMPARE("sp_el0", a->regs.sp_el0, b->regs.sp_el0);
-    COMPARE("sp_el1", a->regs.sp_el1, b->regs.sp_el1);
-    COMPARE("pc", a->regs.pc, b->regs.pc);
-    COMPARE("pstate", a->regs.pstate, b->regs.pstate);
-    COMPARE("fpcr", a->regs.fpcr, b->regs.fpcr);
-    COMPARE("fpsr", a->regs.fpsr, b->regs.fpsr);
-    COMPARE("esr", a->esr, b->esr);
-    COMPARE("far", a->far, b->far);
-    COMPARE("elr", a->elr, b->elr);
-    COMPARE("spsr", a->spsr, b->spsr);
-    for (unsigned i = 0; i < MEMORY_SIZE; i++) {
-        snprintf(name, sizeof(name), "[%#x]", i);
-        COMPARE(name, a->memory[i], b->memory[i]);
-    }
-    return differ;
 }
 
 static int read_patterns(struct test *t, const char *path)
@@ -329,7 +229,7 @@ static int read_patterns(struct test *t, const char *path)
     return t->pattern_count ? 0 : -1;
 }
 
-static unsigned compare_all(struct test *t, struct machine m[2], unsigned long blocks)
+static unsigned compare_all(struct test *t, struct pe m[2], unsigned long blocks)
 {
     unsigned wrong = 0;
     unsigned long raised = 0;
@@ -345,7 +245,7 @@ static unsigned compare_all(struct test *t, struct machine m[2], unsigned long b
         execute(&m[0], t, pc);
         execute(&m[1], t, pc);
         raised += m[1].esr != 0;
-        if (!differ(&m[0], &m[1]))
+        if (!pe_differ(&m[0], &m[1], MEMORY_SIZE))
             continue;
         wrong++;
         printf("block %lu, seed %llu, EL%u:", n, (unsigned long long)seed, el);
@@ -361,8 +261,8 @@ int main(int argc, char **argv)
 {
     static struct test t;
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
-    struct machine m[2] = {{.ops = argc == 5 ? pv_engine_find(argv[1]) : NULL},
-                           {.ops = pv_engine_find("interp")}};
+    struct pe m[2] = {{.ops = argc == 5 ? pv_engine_find(argv[1]) : NULL},
+                      {.ops = pv_engine_find("interp")}};
     if (!m[0].ops || read_patterns(&t, argv[2]) < 0) {
         fprintf(stderr, "usage: lockstep-blocks ENGINE PATTERNS BLOCKS SEED\n");
         return 2;
@@ -375,7 +275,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "lockstep-blocks: %s\n", err ? pv_error_message(err) : "cannot set up");
     else
         status = compare_all(&t, m, strtoul(argv[3], NULL, 0)) != 0;
-    machine_finish(&m[0]);
-    machine_finish(&m[1]);
+    pe_finish(&m[0]);
+    pe_finish(&m[1]);
     return status;
 }

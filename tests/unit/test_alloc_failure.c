@@ -151,7 +151,7 @@ int __wrap_munmap(void *at, size_t size)
 
 struct files {
     char folder[32];
-    char kernel[64], disk[64], socket[64];
+    char kernel[64], disk[64], card[64], socket[64];
 };
 
 static void write_file(const char *path, const void *data, size_t size, off_t length)
@@ -179,9 +179,11 @@ static int make_files(void **state)
     assert_non_null(mkdtemp(files.folder));
     snprintf(files.kernel, sizeof(files.kernel), "%s/Image", files.folder);
     snprintf(files.disk, sizeof(files.disk), "%s/disk", files.folder);
+    snprintf(files.card, sizeof(files.card), "%s/card", files.folder);
     snprintf(files.socket, sizeof(files.socket), "%s/socket", files.folder);
     write_file(files.kernel, kernel, sizeof(kernel), 4096);
     write_file(files.disk, "", 0, 1 << 20);
+    write_file(files.card, "", 0, 1 << 20);
     *state = &files;
     return 0;
 }
@@ -191,6 +193,7 @@ static int remove_files(void **state)
     struct files *files = *state;
     unlink(files->kernel);
     unlink(files->disk);
+    unlink(files->card);
     unlink(files->socket);
     return rmdir(files->folder);
 }
@@ -206,8 +209,21 @@ static unsigned open_descriptors(void)
     return count;
 }
 
+/* A disk, unless NULL, and a network come, and the disk goes. */
+static int plug(struct pv_vm *vm, const char *card, struct pv_error **err)
+{
+    const struct pv_config_disk disk = {.id = "card", .path = card};
+    const struct pv_config_net net = {.kind = PV_NET_USER};
+    int ret = card ? pv_vm_attach_disk(vm, &disk, NULL, err) : 0;
+    if (ret >= 0 && card)
+        ret = pv_vm_attach_net(vm, &net, NULL, err);
+    if (ret >= 0 && card)
+        ret = pv_vm_detach(vm, "card", &(struct pv_vm_detach){.force = true}, err);
+    return ret;
+}
+
 /* 0 when the guest ran and powered off; otherwise what failed is in `err`. */
-static int live(const struct pv_config *config, struct pv_error **err)
+static int live(const struct pv_config *config, const char *card, struct pv_error **err)
 {
     struct pv_vm *vm = NULL;
     enum pv_vm_end end = PV_VM_KILLED;
@@ -216,24 +232,26 @@ static int live(const struct pv_config *config, struct pv_error **err)
         assert_null(vm);
         return ret;
     }
-    ret = pv_vm_run(vm, &end, err);
+    ret = plug(vm, card, err);
+    if (ret >= 0)
+        ret = pv_vm_run(vm, &end, err);
     if (ret == 0)
         assert_int_equal(end, PV_VM_POWERED_OFF);
     pv_vm_destroy(vm);
     return ret;
 }
 
-static void fail_each(const struct pv_config *config)
+static void fail_each_with(const struct pv_config *config, const char *card)
 {
     unsigned errors = 0;
     atomic_store(&countdown, 0);
-    assert_int_equal(live(config, NULL), 0); /* what is made once per process is there now */
+    assert_int_equal(live(config, card, NULL), 0); /* what is made once per process is there now */
     const unsigned descriptors = open_descriptors();
     for (long n = 1;; n++) {
         struct pv_error *err = NULL;
         const long before = atomic_load(&living);
         atomic_store(&countdown, n);
-        int ret = live(config, &err);
+        int ret = live(config, card, &err);
         const bool all = atomic_exchange(&countdown, 0) > 0;
         if (ret < 0)
             assert_true(strlen(pv_error_message(err)) > 0);
@@ -251,6 +269,11 @@ static void fail_each(const struct pv_config *config)
     assert_true(errors > 50);
 }
 
+static void fail_each(const struct pv_config *config)
+{
+    fail_each_with(config, NULL);
+}
+
 static void over_pci(void **state)
 {
     const struct files *files = *state;
@@ -265,7 +288,7 @@ static void over_pci(void **state)
     config.console = PV_CONSOLE_UNIX;
     config.console_path = files->socket;
     config.console_virtio = true;
-    fail_each(&config);
+    fail_each_with(&config, files->card);
 }
 
 static void with_every_device(void **state)

@@ -3,14 +3,17 @@
  * The translator's runtime: code memory that fills up, calls and returns that do and do not match,
  * flags at rest. What instructions do is compared with the interpreter by tests/lockstep.
  */
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/util.h"
 #include "engine/jit/flags.h"
 #include "engine/jit/jit.h"
 #include "memory/address_space.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,7 +38,7 @@ static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
 
 static const struct pv_engine_client client = {.smccc = smccc};
 
-static void open_machine(struct machine *m)
+static void open_watched(struct machine *m, const struct pv_engine_watch *watch)
 {
     static const uint64_t mpidr[VCPUS] = {0, 1};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
@@ -44,11 +47,20 @@ static void open_machine(struct machine *m)
         skip();
     assert_int_equal(pv_as_create(&m->as, &err), 0);
     assert_int_equal(pv_as_add_ram(m->as, RAM, 0x80000, "ram", &err), 0);
-    const struct pv_engine_config config = {
-        .as = m->as, .vcpus = VCPUS, .client = &client, .client_opaque = m, .mpidr = mpidr};
+    const struct pv_engine_config config = {.as = m->as,
+                                            .vcpus = VCPUS,
+                                            .client = &client,
+                                            .client_opaque = m,
+                                            .mpidr = mpidr,
+                                            .watch = *watch};
     assert_int_equal(pv_engine_create(&m->engine, &pv_engine_jit, &config, &err), 0);
     m->jit = ((struct interp *)m->engine->impl)->jit;
     assert_int_equal(pv_engine_start(m->engine, &err), 0);
+}
+
+static void open_machine(struct machine *m)
+{
+    open_watched(m, &(struct pv_engine_watch){0});
 }
 
 static void close_machine(struct machine *m)
@@ -164,6 +176,106 @@ static void test_unmatched_returns(void **state)
     close_machine(&m);
 }
 
+static char *read_all(const char *path)
+{
+    char *text = calloc(1, 65536);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_true(fread(text, 1, 65535, file) > 0);
+    fclose(file);
+    return text;
+}
+
+static unsigned occurrences(const char *text, const char *of)
+{
+    unsigned n = 0;
+    for (; (text = strstr(text, of)); text++)
+        n++;
+    return n;
+}
+
+/* A loop of three rounds: what is said of its translation, and of each entry. */
+static void test_watch(void **state)
+{
+    static const uint32_t code[] = {
+        0xd2800060, /*    mov  x0, #3 */
+        0xf1000400, /* 1: subs x0, x0, #1 */
+        0x54ffffe1, /*    b.ne 1b */
+        0x14000001, /*    b    2f */
+        0xd4000002, /* 2: hvc  #0 */
+    };
+    char trace[] = "/tmp/pv-trace-XXXXXX", symbols[] = "/tmp/pv-symbols-XXXXXX", map[64];
+    const char lines[] = "0000000040000000 T main\n0000000040000004 d data\n"
+                         "0000000040000010 t end\n";
+    const int fd = mkstemp(symbols);
+    assert_int_equal(write(fd, lines, sizeof(lines) - 1), sizeof(lines) - 1);
+    close(fd);
+    close(mkstemp(trace));
+    struct machine m;
+    struct pv_vcpu_state end;
+    open_watched(&m, &(struct pv_engine_watch){.trace = trace,
+                                               .trace_entered = true,
+                                               .trace_last = RAM + 0xf,
+                                               .perf_map = true,
+                                               .symbols = symbols});
+    assert_int_equal(pv_as_write(m.as, RAM, code, sizeof(code)), 0);
+    start(&m, 0, RAM, 0);
+    wait_off(&m, 0, &end);
+
+    PV_CLEANUP_BUFFER struct pv_buffer report = PV_BUFFER_INIT(65536);
+    pv_engine_report(m.engine, &report);
+    assert_non_null(strstr(report.data, "engine: jit\n"));
+    assert_non_null(strstr(report.data, "translated: 3 blocks of 8 instructions"));
+    snprintf(map, sizeof(map), "/tmp/perf-%d.map", (int)getpid());
+    close_machine(&m);
+
+    char *text = read_all(trace);
+    /* The block at the HVC is beyond the range. */
+    assert_int_equal(occurrences(text, "translated "), 2);
+    assert_non_null(strstr(text, "translated EL1 0000000040000000 main+0x0 at 40000000: d2800060 "
+                                 "f1000400 54ffffe1 14000001\n"));
+    assert_int_equal(occurrences(text, "entered 0 EL1 0000000040000000 main+0x0\n"), 1);
+    assert_int_equal(occurrences(text, "entered 0 EL1 0000000040000004 main+0x4\n"), 2);
+    assert_int_equal(occurrences(text, "entered "), 3);
+    free(text);
+    text = read_all(map);
+    assert_int_equal(occurrences(text, "[EL1] main\n"), 2);
+    assert_int_equal(occurrences(text, "[EL1] end\n"), 1);
+    free(text);
+    unlink(map);
+    unlink(trace);
+    unlink(symbols);
+}
+
+static void test_bad_symbols(void **state)
+{
+    static const uint64_t mpidr[1];
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    struct pv_address_space *as;
+    struct pv_engine *engine = NULL;
+    char path[] = "/tmp/pv-symbols-XXXXXX";
+    const int fd = mkstemp(path);
+    assert_int_equal(write(fd, "no address\n", 11), 11);
+    close(fd);
+    assert_int_equal(pv_as_create(&as, &err), 0);
+    const struct pv_engine_config config = {
+        .as = as,
+        .vcpus = 1,
+        .client = &client,
+        .mpidr = mpidr,
+        .watch = {.perf_map = true, .symbols = path},
+    };
+    if (pv_engine_probe(&pv_engine_jit, NULL) == 0) {
+        assert_int_equal(pv_engine_create(&engine, &pv_engine_jit, &config, &err), -EINVAL);
+        assert_non_null(strstr(pv_error_message(err), "line 1"));
+        pv_error_free(&err);
+    }
+    /* Who translates nothing has nothing to show. */
+    assert_int_equal(pv_engine_create(&engine, &pv_engine_interp, &config, &err), -EINVAL);
+    pv_as_destroy(as);
+    unlink(path);
+}
+
 static void test_flags(void **state)
 {
     for (uint32_t i = 0; i < 16; i++) {
@@ -181,6 +293,8 @@ int main(void)
         cmocka_unit_test(test_full),
         cmocka_unit_test(test_recursion),
         cmocka_unit_test(test_unmatched_returns),
+        cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_bad_symbols),
         cmocka_unit_test(test_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -421,6 +421,41 @@ static void test_timer(void **state)
     pv_loop_destroy(loop);
 }
 
+/* Of 24 MHz, as Apple's CPUs have: a tick is no whole number of nanoseconds. */
+static void timer_has_any_frequency(void **state)
+{
+    enum { CNTFRQ = PV_SYSREG(3, 3, 14, 0, 0), CNTVCT = PV_SYSREG(3, 3, 14, 0, 2) };
+    bool ppi[2][32] = {0};
+    struct pv_loop *loop;
+    struct pv_gtimer *timer;
+    uint64_t value;
+    (void)state;
+
+    fake_now = 5;
+    assert_int_equal(pv_loop_create(&loop, NULL), 0);
+    const struct pv_gtimer_config config = {
+        .loop = loop,
+        .vcpus = 1,
+        .now_ns = now_ns,
+        .set_ppi = record_ppi,
+        .opaque = ppi,
+        .frequency = 24000000,
+    };
+    assert_int_equal(pv_gtimer_create(&timer, &config, NULL), 0);
+    assert_true(pv_gtimer_sysreg_read(timer, 0, CNTFRQ, &value));
+    assert_int_equal(value, 24000000);
+    fake_now += 125;
+    assert_true(pv_gtimer_sysreg_read(timer, 0, CNTVCT, &value));
+    assert_int_equal(value, 3);
+    fake_now += 3600 * UINT64_C(1000000000) * 24 * 365; /* a year is 7.6e14 ticks */
+    assert_int_equal(pv_gtimer_count(timer), 3 + UINT64_C(24000000) * 3600 * 24 * 365);
+    assert_int_equal(pv_gtimer_ticks_ns(timer, 3), 125);
+    assert_int_equal(pv_gtimer_ticks_ns(timer, 1), 42); /* not before it has passed */
+    assert_true(pv_gtimer_ticks_ns(timer, UINT64_MAX) == UINT64_MAX);
+    pv_gtimer_destroy(timer);
+    pv_loop_destroy(loop);
+}
+
 /* ---- PSCI ---- */
 
 struct psci_board {
@@ -796,14 +831,24 @@ static void test_fdt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gic_identity), cmocka_unit_test(test_gic_level),
-        cmocka_unit_test(test_gic_edge),     cmocka_unit_test(test_gic_priority),
-        cmocka_unit_test(test_gic_eoi_mode), cmocka_unit_test(test_gic_sgi),
-        cmocka_unit_test(test_gic_wake),     cmocka_unit_test(test_gic_message),
-        cmocka_unit_test(test_gic_routing),  cmocka_unit_test(test_gic_groups),
-        cmocka_unit_test(test_timer),        cmocka_unit_test(test_psci),
-        cmocka_unit_test(test_primecells),   cmocka_unit_test(test_loader_formats),
-        cmocka_unit_test(test_loader_place), cmocka_unit_test(test_fdt),
+        cmocka_unit_test(test_gic_identity),
+        cmocka_unit_test(test_gic_level),
+        cmocka_unit_test(test_gic_edge),
+        cmocka_unit_test(test_gic_priority),
+        cmocka_unit_test(test_gic_eoi_mode),
+        cmocka_unit_test(test_gic_sgi),
+        cmocka_unit_test(test_gic_wake),
+        cmocka_unit_test(test_gic_message),
+        cmocka_unit_test(test_gic_routing),
+        cmocka_unit_test(test_gic_groups),
+        cmocka_unit_test(test_timer),
+        cmocka_unit_test(test_psci),
+        cmocka_unit_test(timer_has_any_frequency),
+        cmocka_unit_test(test_psci),
+        cmocka_unit_test(test_primecells),
+        cmocka_unit_test(test_loader_formats),
+        cmocka_unit_test(test_loader_place),
+        cmocka_unit_test(test_fdt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

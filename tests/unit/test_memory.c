@@ -64,6 +64,32 @@ static void nothing_outside_regions_is_reachable(void **state)
     assert_non_null(pv_as_host(as, end - 8, 8, true));
 }
 
+static void windows_answer_where_nothing_is(void **state)
+{
+    struct pv_address_space *as = *state;
+    const uint64_t end = RAM + 16 * PV_GUEST_PAGE;
+    uint64_t value = 1;
+    assert_int_equal(pv_as_add_window(as, RAM, 0x100000, NULL), 0);
+    assert_int_equal(pv_as_cpu_read(as, end, 4, &value), 0);
+    assert_int_equal(value, 0);
+    assert_int_equal(pv_as_cpu_write(as, end, 4, 1), 0);
+    assert_int_equal(pv_as_cpu_read(as, RAM + 0xffff8, 8, &value), 0);
+    assert_int_equal(pv_as_cpu_read(as, RAM + 0xffffc, 8, &value), -EFAULT);
+    assert_int_equal(pv_as_cpu_write(as, RAM + 0x100000, 1, 0), -EFAULT);
+    assert_int_equal(pv_as_cpu_read(as, RAM - 1, 1, &value), -EFAULT);
+
+    /* To vCPUs only, and what is there comes first. */
+    assert_int_equal(pv_as_read(as, end, &value, 4), -EFAULT);
+    assert_null(pv_as_host(as, end, 4, false));
+    assert_int_equal(pv_as_cpu_write(as, RAM, 4, 5), 0);
+    assert_int_equal(pv_as_cpu_read(as, RAM, 4, &value), 0);
+    assert_int_equal(value, 5);
+    assert_int_equal(pv_as_cpu_read(as, end - 4, 8, &value), -EFAULT);
+    for (unsigned i = 1; i < 4; i++)
+        assert_int_equal(pv_as_add_window(as, 0, PV_GUEST_PAGE, NULL), 0);
+    assert_int_equal(pv_as_add_window(as, 0, PV_GUEST_PAGE, NULL), -ENOSPC);
+}
+
 static void copies_cross_adjoining_regions(void **state)
 {
     struct pv_address_space *as = *state;
@@ -161,6 +187,31 @@ static void rom_writes_go_to_its_handler(void **state)
     assert_null(pv_as_host(as, 0, 4, true));
 }
 
+/* Memory that may go any time is RAM to vCPUs and copies; who keeps pointers gets none. */
+static void memory_of_others(void **state)
+{
+    struct pv_address_space *as = *state;
+    static _Alignas(4096) uint8_t blob[PV_GUEST_PAGE];
+    const uint64_t at = RAM - PV_GUEST_PAGE; /* RAM follows */
+    uint64_t value = UINT64_C(0x8877665544332211);
+    assert_int_equal(
+        pv_as_add_host(as, at, sizeof(blob), blob, -1, 0, PV_REGION_RAM, NULL, NULL, "blob", NULL),
+        0);
+    assert_int_equal(pv_as_cpu_write(as, at + 8, 8, value), 0);
+    assert_memory_equal(blob + 8, &value, 8);
+    assert_int_equal(pv_as_write(as, RAM - 4, &value, 8), 0); /* half in each */
+    assert_int_equal(blob[PV_GUEST_PAGE - 1], 0x44);
+    assert_int_equal(pv_as_cpu_read(as, RAM, 4, &value), 0);
+    assert_int_equal(value, 0x88776655);
+    assert_int_equal(pv_as_fill(as, at, 0x5a, 8), 0);
+    assert_int_equal(blob[7], 0x5a);
+    assert_ptr_equal(pv_as_host(as, at, 8, true), blob);
+    assert_null(pv_as_ram(as, at, 8, false));
+    assert_non_null(pv_as_ram(as, RAM, 8, true));
+    assert_int_equal(pv_as_remove(as, at), 0);
+    assert_int_equal(pv_as_read(as, at, &value, 1), -EFAULT);
+}
+
 struct seen {
     unsigned added, removed, dirty;
 };
@@ -182,7 +233,12 @@ static void listeners_hear_of_every_change(void **state)
 {
     struct pv_address_space *as = *state;
     struct seen seen = {0};
-    struct pv_as_listener listener = {on_added, on_removed, on_dirty, &seen, NULL};
+    struct pv_as_listener listener = {
+        .added = on_added,
+        .removed = on_removed,
+        .dirty_log_changed = on_dirty,
+        .opaque = &seen,
+    };
     pv_as_add_listener(as, &listener);
     assert_int_equal(seen.added, 1);
     assert_int_equal(pv_as_add_ram(as, 0, PV_GUEST_PAGE, "low", NULL), 0);
@@ -194,6 +250,42 @@ static void listeners_hear_of_every_change(void **state)
     pv_as_remove_listener(as, &listener);
     assert_int_equal(pv_as_dirty_log(as, false, NULL), 0);
     assert_int_equal(seen.dirty, 1);
+}
+
+struct own_log {
+    struct pv_address_space *as;
+    unsigned handed_over;
+    uint64_t written; /* a page that only this log knows of; 0: none */
+};
+
+static void hand_over(void *opaque, const struct pv_region_info *region)
+{
+    struct own_log *log = opaque;
+    if (log->written)
+        pv_as_mark_dirty(log->as, log->written, 1);
+    log->written = 0;
+    log->handed_over++;
+}
+
+static void dirty_log_asks_those_who_keep_one(void **state)
+{
+    struct own_log log = {.as = *state};
+    struct pv_as_listener listener = {.dirty_log_sync = hand_over, .opaque = &log};
+    uint64_t bits;
+
+    pv_as_add_listener(log.as, &listener);
+    assert_int_equal(pv_as_dirty_log(log.as, true, NULL), 0);
+    assert_int_equal(log.handed_over, 0);
+    log.written = RAM + 0x3000;
+    assert_int_equal(pv_as_dirty_fetch(log.as, RAM, &bits, 1), 0);
+    assert_true(bits == 1u << 3);
+    /* Beginning again takes what is there and forgets it. */
+    log.written = RAM + 0x4000;
+    assert_int_equal(pv_as_dirty_log(log.as, true, NULL), 0);
+    assert_int_equal(pv_as_dirty_fetch(log.as, RAM, &bits, 1), 0);
+    assert_true(bits == 0);
+    assert_int_equal(log.handed_over, 3);
+    pv_as_remove_listener(log.as, &listener);
 }
 
 static void dirty_log_sees_every_writer(void **state)
@@ -242,11 +334,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(ram_reads_zero_and_keeps_what_is_written),
         TEST(nothing_outside_regions_is_reachable),
+        TEST(windows_answer_where_nothing_is),
         TEST(copies_cross_adjoining_regions),
         TEST(overlaps_and_odd_sizes_are_refused),
         TEST(mmio_is_for_vcpus_only),
         TEST(rom_writes_go_to_its_handler),
+        TEST(memory_of_others),
         TEST(listeners_hear_of_every_change),
+        TEST(dirty_log_asks_those_who_keep_one),
         TEST(dirty_log_sees_every_writer),
         TEST(regions_can_be_walked),
     };

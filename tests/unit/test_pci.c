@@ -219,6 +219,52 @@ static void test_bar_in_wild_places(void **state)
     teardown(&f);
 }
 
+struct window {
+    uint64_t address;
+    unsigned moves;
+};
+
+static void window_moved(void *opaque, uint64_t address)
+{
+    struct window *window = opaque;
+    window->address = address;
+    window->moves++;
+}
+
+static void test_window(void **state)
+{
+    struct fixture f;
+    struct window window = {UINT64_MAX, 0};
+    setup(&f);
+    struct pv_pci_function *fn = plug(&f, 1, 0);
+    assert_int_equal(pv_pci_add_window(fn, 2, 0x1800, window_moved, &window, NULL), -EINVAL);
+    assert_int_equal(pv_pci_add_window(fn, 2, 0x10000, window_moved, &window, NULL), 0);
+    assert_int_equal(pv_pci_add_window(fn, 3, 0x10000, window_moved, &window, NULL), -EINVAL);
+    const uint64_t c = slot_config(1);
+    assert_int_equal(rd(f.as, c + 0x18, 4), 0xc); /* 64-bit, prefetchable */
+    wr(f.as, c + 0x18, 8, MEM64 + 0x10000);
+    assert_int_equal(window.moves, 0);
+    wr(f.as, c + 4, 2, 2);
+    assert_true(window.address == MEM64 + 0x10000);
+    assert_false(mapped(&f, MEM64 + 0x10000)); /* its owner fills it */
+    wr(f.as, c + 0x18, 4, (uint32_t)MEM64 + 0x20000);
+    assert_true(window.address == MEM64 + 0x20000);
+    wr(f.as, c + 0x18, 8, 0);
+    assert_true(window.address == UINT64_MAX);
+    unsigned moves = window.moves;
+    wr(f.as, c + 4, 2, 0);
+    assert_int_equal(window.moves, moves);
+    wr(f.as, c + 0x18, 8, MEM64);
+    wr(f.as, c + 4, 2, 2);
+    assert_true(window.address == MEM64);
+    pv_pci_bus_reset(f.bus);
+    assert_true(window.address == UINT64_MAX);
+    wr(f.as, c + 0x18, 8, MEM64);
+    wr(f.as, c + 4, 2, 2);
+    teardown(&f);
+    assert_true(window.address == UINT64_MAX);
+}
+
 static void test_shared_intx(void **state)
 {
     struct fixture f;
@@ -303,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_slots),
         cmocka_unit_test(test_bar_sizing_and_moves),
         cmocka_unit_test(test_bar_in_wild_places),
+        cmocka_unit_test(test_window),
         cmocka_unit_test(test_shared_intx),
         cmocka_unit_test(test_msix),
         cmocka_unit_test(test_capability_space_ends),

@@ -155,6 +155,11 @@ static void pci_start(struct driver *d, uint64_t bar, unsigned vector)
     wr(d->as, bar + 0x14, 1, 15);
 }
 
+static void shm_moved(void *opaque, uint64_t address)
+{
+    *(uint64_t *)opaque = address;
+}
+
 static void test_pci(void **state)
 {
     struct driver d;
@@ -164,10 +169,22 @@ static void test_pci(void **state)
     struct pv_pci_bus *bus = bus_create(d.as, (struct pv_irq){.set = wire_set, .opaque = &wires},
                                         (struct pv_msi_target){.send = msi_send, .opaque = &msi});
     struct echo *echo = echo_create(&d);
+    uint64_t shared_at = UINT64_MAX;
+    const struct pv_virtio_shm shm = {
+        .id = 7, .size = UINT64_C(1) << 33, .moved = shm_moved, .opaque = &shared_at};
+    echo->base.shm = &shm;
     assert_int_equal(pv_virtio_pci_create(&echo->base, bus, 3, NULL), 0);
     d.dev = &echo->base;
     const uint64_t fn = ECAM + (3 << 15);
     assert_int_equal(rd(d.as, fn, 4), 0x10441af4);
+    /* 4.1.4.7: BAR 2 with that ID, from its start, 8 GiB. */
+    const uint64_t shared = virtio_cap(&d, fn, 8);
+    assert_int_not_equal(shared, 0);
+    assert_int_equal(rd(d.as, shared + 2, 1), 24);
+    assert_int_equal(rd(d.as, shared + 4, 2), 7 << 8 | 2);
+    assert_int_equal(rd(d.as, shared + 8, 8), 0);
+    assert_int_equal(rd(d.as, shared + 16, 8), UINT64_C(2) << 32);
+    wr(d.as, fn + 0x18, 8, MEM64 + shm.size);
     for (unsigned type = 1; type <= 5; type++)
         assert_int_not_equal(virtio_cap(&d, fn, type), 0);
     wr(d.as, fn + 0x10 + 16, 4, (uint32_t)MEM64);
@@ -175,6 +192,7 @@ static void test_pci(void **state)
     wr(d.as, fn + 0x14, 4, MEM32);
     wr(d.as, fn + 4, 2, 6);
 
+    assert_true(shared_at == MEM64 + shm.size);
     assert_int_equal(rd(d.as, MEM64 + 0x12, 2), 2);
     assert_int_equal(rd(d.as, MEM64 + 0x2000, 4), 0x11223344);
     /* An odd access sees the same bytes: num_queues, status and generation. */
@@ -240,8 +258,8 @@ static void test_pci(void **state)
     assert_int_equal(msi.count, 2);
 
     pv_pci_bus_reset(bus);
-    uint64_t value;
-    assert_int_equal(pv_as_cpu_read(d.as, MEM64, 4, &value), -EFAULT);
+    struct pv_region_info region;
+    assert_false(pv_as_find(d.as, MEM64, &region));
     assert_int_equal(d.dev->status, 0);
     pv_pci_bus_destroy(bus);
     d.dev = NULL;

@@ -9,11 +9,11 @@
 #ifndef PV_BLOCK_QCOW2_QCOW2_H
 #define PV_BLOCK_QCOW2_QCOW2_H
 
+#include "base/endian.h"
 #include "base/util.h"
 #include "block/image.h"
 #include "block/qcow2/cache.h"
 
-#include <endian.h>
 #include <pthread.h>
 
 /* ---- The header, in host byte order ("Header") ---- */

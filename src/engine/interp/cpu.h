@@ -55,11 +55,13 @@ struct cpu_jit {
     _Atomic uint64_t floor;
     uint64_t host_sp;
     struct jit_target *targets;
+    uint64_t *handled;              /* statistics: calls of handlers, by operation */
     uint32_t exit_kind, exit_index; /* why and where the code was left; jit/jit.h */
     uint32_t mxcsr;                 /* as code left it: FP exceptions not in FPSR yet */
     uint32_t flags;                 /* NZCV as lahf and seto leave them in AX; jit/flags.h */
     uint32_t mode;                  /* enum jit_mode bits */
     uint64_t exits[4], lookups;     /* statistics: by kind, and by physical address */
+    uint32_t at;                    /* jit->on_block: the offset in the page of what ran last */
     bool running;                   /* in vcpu_run and not waiting for the cache to be emptied */
 };
 

@@ -192,6 +192,8 @@ static void interp_get_stats(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *s
     const struct cpu *c = vcpu->impl;
     stats->instructions = __atomic_load_n(&c->instructions, __ATOMIC_RELAXED);
     stats->mmio_exits = atomic_load_explicit(&c->tlb->mmio_exits, memory_order_relaxed);
+    stats->tlb_lookups = atomic_load_explicit(&c->tlb->lookups, memory_order_relaxed);
+    stats->tlb_walks = atomic_load_explicit(&c->tlb->walks, memory_order_relaxed);
     stats->interrupts = atomic_load_explicit(&c->sys->interrupts, memory_order_relaxed);
 }
 

@@ -603,6 +603,13 @@ static int translate_off(struct cpu *c, uint64_t va, enum mmu_access access, str
     return MMU_OK;
 }
 
+/* Only this thread writes; statistics read from others. */
+static void count(_Atomic uint64_t *n)
+{
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
 int mmu_translate(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_bank bank,
                   bool fresh, struct mmu_result *result)
 {
@@ -617,10 +624,12 @@ int mmu_translate(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_b
         return FSC_TRANSLATION;
     if (bank == TLB_EL0 && h->e0pd)
         return FSC_TRANSLATION;
+    count(&c->tlb->lookups);
     if (!fresh && recall(c, va, access, bank, result))
         return MMU_OK;
     if (h->disabled)
         return FSC_TRANSLATION;
+    count(&c->tlb->walks);
     int fault;
     do
         fault = walk_once(c, h, va, access, bank, result);

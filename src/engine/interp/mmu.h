@@ -136,6 +136,7 @@ struct cpu_tlb {
     _Atomic uint64_t posted, done;
 
     _Atomic uint64_t mmio_exits;
+    _Atomic uint64_t lookups, walks; /* statistics: of the second level, and of the tables */
 };
 
 /* A PE is allocated with its TLB behind it, where translated code finds it. */

@@ -7,12 +7,12 @@
 #include "engine/jit/jit.h"
 
 #include "base/error.h"
-#include "base/log.h"
 #include "engine/interp/mmu.h"
+#include "engine/jit/symbols.h"
+#include "engine/jit/watch.h"
 
 #include <cpuid.h>
 #include <errno.h>
-#include <inttypes.h>
 
 /* What x86-64-v3 has over the baseline, as far as translated code uses it. */
 static const struct {
@@ -60,8 +60,25 @@ static void probe_crypto(struct jit *jit)
 
 static void free_jit(struct jit *jit)
 {
+    jit_trace_destroy(jit->trace);
+    jit_perf_map_destroy(jit->perf_map);
+    jit_symbols_free(jit->symbols);
     jit_cache_destroy(jit);
     free(jit);
+}
+
+static int watch(struct jit *jit, const struct pv_engine_watch *watch, struct pv_error **err)
+{
+    int ret = 0;
+    if (watch->symbols)
+        ret = jit_symbols_load(&jit->symbols, watch->symbols, err);
+    if (ret == 0 && watch->trace)
+        ret = jit_trace_create(&jit->trace, watch, jit->symbols, err);
+    if (ret == 0 && watch->perf_map)
+        ret = jit_perf_map_create(&jit->perf_map, jit, jit->symbols, err);
+    if (watch->trace && watch->trace_entered)
+        jit->on_block = jit_trace_entered;
+    return ret;
 }
 
 static int jit_create(struct pv_engine *engine, struct pv_error **err)
@@ -70,51 +87,34 @@ static int jit_create(struct pv_engine *engine, struct pv_error **err)
     if (!jit)
         return pv_error_set(err, ENOMEM, "out of memory");
     int ret = jit_cache_create(jit, err);
+    if (ret == 0) {
+        probe_crypto(jit);
+        jit_stubs_emit(jit);
+        jit->stubs_end = jit->used;
+        ret = watch(jit, &engine->config.watch, err);
+    }
     if (ret == 0)
         ret = pv_engine_interp.create(engine, err);
     if (ret < 0) {
         free_jit(jit);
         return ret;
     }
-    probe_crypto(jit);
-    jit_stubs_emit(jit);
-    jit->stubs_end = jit->used;
     jit->interp = engine->impl;
     jit->interp->code_changed = jit_code_changed;
     jit->interp->jit = jit;
     return 0;
 }
 
-static void log_stats(const struct jit *jit)
-{
-    const struct jit_stats *s = &jit->stats;
-    pv_debug(PV_LOG_JIT,
-             "%" PRIu64 " blocks of %" PRIu64 " instructions in %" PRIu64 " bytes; %" PRIu64
-             " invalidated, emptied %" PRIu64 " times",
-             s->blocks, s->instructions, s->host_bytes, s->invalidated, s->emptied);
-}
-
-static void log_cpu_stats(const struct cpu *c)
-{
-    const struct cpu_jit *j = &c->jit;
-    pv_debug(PV_LOG_JIT,
-             "vCPU %u left code for %" PRIu64 " links, %" PRIu64 " instructions, %" PRIu64
-             " branches, %" PRIu64 " jumps; %" PRIu64 " looked up by physical address",
-             c->vcpu->index, j->exits[JIT_EXIT_LINK], j->exits[JIT_EXIT_RECORD],
-             j->exits[JIT_EXIT_BRANCH], j->exits[JIT_EXIT_JUMP], j->lookups);
-}
-
 static void jit_destroy(struct pv_engine *engine)
 {
     struct interp *interp = engine->impl;
     struct jit *jit = interp->jit;
-    log_stats(jit);
     for (unsigned i = 0; i < engine->config.vcpus; i++) {
         struct cpu *c = atomic_load(&interp->cpus[i]);
         if (!c)
             continue;
-        log_cpu_stats(c);
         free(c->jit.targets);
+        free(c->jit.handled);
     }
     pv_engine_interp.destroy(engine);
     free_jit(jit);
@@ -123,15 +123,17 @@ static void jit_destroy(struct pv_engine *engine)
 static int jit_vcpu_create(struct pv_vcpu *vcpu, struct pv_error **err)
 {
     struct jit_target *targets = calloc(JIT_TARGETS, sizeof(*targets));
-    if (!targets)
-        return pv_error_set(err, ENOMEM, "out of memory");
-    int ret = pv_engine_interp.vcpu_create(vcpu, err);
+    uint64_t *handled = calloc(A64_OP_COUNT, sizeof(*handled));
+    int ret = targets && handled ? pv_engine_interp.vcpu_create(vcpu, err)
+                                 : pv_error_set(err, ENOMEM, "out of memory");
     if (ret < 0) {
         free(targets);
+        free(handled);
         return ret;
     }
     struct cpu *c = vcpu->impl;
     c->jit.targets = targets;
+    c->jit.handled = handled;
     return 0;
 }
 
@@ -193,6 +195,7 @@ static void jit_get_stats(const struct pv_vcpu *vcpu, struct pv_vcpu_stats *stat
 const struct pv_engine_ops pv_engine_jit = {
     .name = "jit",
     .description = "translates A64 to x86-64",
+    .watches = true,
     .probe = jit_probe,
     .create = jit_create,
     .destroy = jit_destroy,
@@ -206,4 +209,5 @@ const struct pv_engine_ops pv_engine_jit = {
     .get_sysreg = jit_get_sysreg,
     .set_sysreg = jit_set_sysreg,
     .get_stats = jit_get_stats,
+    .report = jit_report,
 };

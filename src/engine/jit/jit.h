@@ -18,6 +18,10 @@
 #include "engine/interp/interp.h"
 #include "host/code_memory.h"
 
+struct jit_perf_map;
+struct jit_symbols;
+struct jit_trace;
+
 /*
  * What translated code depends on besides the instructions: a block is good for one combination.
  * The mode changes only between two runs of code, in instructions of class system and exceptions.
@@ -103,6 +107,7 @@ struct jit_stubs {
 struct jit_stats {
     _Atomic uint64_t blocks, instructions, host_bytes; /* translated */
     _Atomic uint64_t invalidated, emptied;
+    _Atomic uint64_t translate_ns;
 };
 
 /* All arrays are mappings that cost nothing until used. */
@@ -112,6 +117,7 @@ struct jit {
     struct jit_stubs stubs;
     bool host_aes, host_sha;  /* beyond what is needed: AES-NI with PCLMULQDQ, SHA */
     const uint8_t *constants; /* a64/constants.c; where code sees them */
+    const uint8_t *threes;    /* the same: shuffles of interleaved threes */
 
     pthread_mutex_t lock; /* everything below, but for reading the hash chains */
     uint32_t used;        /* bytes of code memory */
@@ -128,6 +134,14 @@ struct jit {
     bool emptying;          /* a vCPU waits until no other is running */
 
     struct jit_stats stats;
+    struct jit_symbols *symbols; /* these three may be NULL; watch.h */
+    struct jit_trace *trace;
+    struct jit_perf_map *perf_map;
+    /*
+     * Called before each block is entered: all code then comes back to the run loop at a block's
+     * end, having said how far it came (cpu_jit.at). NULL, or set before anything is translated.
+     */
+    void (*on_block)(struct cpu *c, const void *code);
 };
 
 /* cache.c */

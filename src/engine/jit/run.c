@@ -23,7 +23,9 @@
 #include "engine/interp/run.h"
 #include "engine/interp/sysreg.h"
 #include "engine/jit/flags.h"
+#include "engine/jit/watch.h"
 #include "engine/softfp/softfp.h"
+#include "host/clock.h"
 
 #include <xmmintrin.h>
 
@@ -55,6 +57,20 @@ static uint64_t key_of(const struct cpu *c)
     return c->tlb->code_epoch[half] << 24 | asid << 8 | c->jit.mode;
 }
 
+/* Translates the block at PC, with the lock held; NULL when the memory is full. */
+static struct jit_block *translate(struct cpu *c, uint64_t pa, const void *host)
+{
+    struct jit *jit = c->interp->jit;
+    const uint64_t began = pv_clock_ns();
+    struct jit_block *block = jit_translate(jit, pa, c->jit.mode, host);
+    atomic_fetch_add(&jit->stats.translate_ns, pv_clock_ns() - began);
+    if (block && jit->trace)
+        jit_trace_translated(jit->trace, block, c->pc, host);
+    if (block && jit->perf_map)
+        jit_perf_map_add(jit->perf_map, jit, block, c->pc);
+    return block;
+}
+
 /* The code at PC; NULL when the memory was full, and is empty now. May raise. */
 static const void *find(struct cpu *c)
 {
@@ -71,7 +87,7 @@ static const void *find(struct cpu *c)
         pthread_mutex_lock(&jit->lock);
         block = jit_cache_find(jit, pa, c->jit.mode);
         if (!block)
-            block = jit_translate(jit, pa, c->jit.mode, host);
+            block = translate(c, pa, host);
         pthread_mutex_unlock(&jit->lock);
         if (!block) {
             jit_cache_empty(c);
@@ -118,6 +134,7 @@ void jit_call_handler(struct cpu *c, uint32_t index)
     c->nzcv = jit_flags_to_nzcv(c->jit.flags);
     c->pc = c->jit.page + record->insn.at;
     take_fp_flags(c);
+    c->jit.handled[record->insn.op]++;
     record->handler(c, &record->insn);
     c->jit.flags = jit_flags_from_nzcv(c->nzcv);
 }
@@ -202,8 +219,12 @@ enum pv_exit jit_run_loop(struct cpu *c)
             link = NULL;
             continue;
         }
-        if (link)
+        if (PV_UNLIKELY(jit->on_block)) {
+            interp_look(c); /* nothing is linked, and nothing goes on without the loop */
+            jit->on_block(c, code);
+        } else if (link) {
             jit_cache_link(jit, link, code);
+        }
         link = run_code(c, code);
         if (PV_UNLIKELY(c->leaving))
             return c->exit;

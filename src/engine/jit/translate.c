@@ -226,6 +226,8 @@ static bool translate_one(struct jit_translator *t)
     unsigned first_cold = t->cold_count;
 
     t->record = UINT32_MAX;
+    if (t->jit->on_block) /* a store changes no flag */
+        x64_store_imm(&t->code, 4, jit_field(offsetof(struct cpu, jit.at)), insn->at);
     if (translate && !(fp && (t->mode & JIT_FP_TRAP)) && translate(t, insn)) {
         end_of_instruction(t, first_cold);
         return !ends_block(insn);

@@ -5,19 +5,14 @@
  * A watch destroyed inside a callback may still stand in the batch of events that epoll_wait
  * returned, so destroyed watches are unlinked at once, skipped by their `dead` flag, and freed when
  * the batch is done.
- *
- * Posted jobs and signalled events share one queue, taken from one entry at a time so that an event
- * can be destroyed while it stands in it. An event is queued at most once; it leaves the queue
- * before it runs, so a signal that comes while it runs makes it run again.
  */
-#include "host/loop.h"
+#include "host/loop_queue.h"
 
 #include "base/error.h"
 #include "base/util.h"
 #include "host/clock.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -41,50 +36,22 @@ struct pv_timer {
     int fd;
 };
 
-struct job {
-    struct job *next;
-    void (*fn)(void *opaque);
-    void *opaque;
-    bool is_event; /* part of a pv_event: not freed after it ran */
-    bool queued;
-};
-
-struct pv_event {
-    struct job job;
-    struct pv_loop *loop;
-    struct pv_event *next, **link;
-};
-
 struct pv_loop {
+    struct pv_loop_queue queue;
     int epoll_fd;
     int wake_fd;
     _Atomic bool stop;
     struct pv_watch *watches;
     struct pv_watch *graveyard;
     struct pv_timer *timers;
-    struct pv_event *events;
-    pthread_mutex_t job_lock; /* protects jobs, job_tail and every job in the queue */
-    struct job *jobs;
-    struct job **job_tail;
 };
 
-static void wake(struct pv_loop *loop)
+void pv_loop_wake(struct pv_loop *loop)
 {
     const uint64_t one = 1;
     /* EAGAIN means that the counter is full: the loop wakes anyway. */
     ssize_t ret = write(loop->wake_fd, &one, sizeof(one));
     (void)ret;
-}
-
-/* Appends a job; returns whether the loop must be woken. job_lock held. */
-static bool enqueue(struct pv_loop *loop, struct job *job)
-{
-    bool first = !loop->jobs;
-    job->next = NULL;
-    job->queued = true;
-    *loop->job_tail = job;
-    loop->job_tail = &job->next;
-    return first;
 }
 
 static void run_jobs(void *opaque, int fd, unsigned events)
@@ -93,31 +60,8 @@ static void run_jobs(void *opaque, int fd, unsigned events)
     uint64_t count;
     ssize_t ret = read(fd, &count, sizeof(count));
     (void)ret;
-
-    /* Only what stands in the queue now: work that requeues itself must not starve the rest. */
-    pthread_mutex_lock(&loop->job_lock);
-    size_t todo = 0;
-    for (struct job *job = loop->jobs; job; job = job->next)
-        todo++;
-    while (todo-- && loop->jobs) {
-        struct job *job = loop->jobs;
-        loop->jobs = job->next;
-        if (!loop->jobs)
-            loop->job_tail = &loop->jobs;
-        job->queued = false;
-        void (*fn)(void *) = job->fn;
-        void *fn_opaque = job->opaque;
-        bool owned = !job->is_event;
-        pthread_mutex_unlock(&loop->job_lock);
-        if (owned)
-            free(job);
-        fn(fn_opaque);
-        pthread_mutex_lock(&loop->job_lock);
-    }
-    bool more = loop->jobs;
-    pthread_mutex_unlock(&loop->job_lock);
-    if (more)
-        wake(loop);
+    if (pv_loop_queue_run(&loop->queue))
+        pv_loop_wake(loop);
 }
 
 int pv_loop_create(struct pv_loop **out, struct pv_error **err)
@@ -125,8 +69,7 @@ int pv_loop_create(struct pv_loop **out, struct pv_error **err)
     struct pv_loop *loop = calloc(1, sizeof(*loop));
     if (!loop)
         return pv_error_set(err, ENOMEM, "event loop: out of memory");
-    pthread_mutex_init(&loop->job_lock, NULL);
-    loop->job_tail = &loop->jobs;
+    pv_loop_queue_init(&loop->queue);
     loop->wake_fd = -1;
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll_fd >= 0)
@@ -164,18 +107,11 @@ void pv_loop_destroy(struct pv_loop *loop)
     while (loop->watches)
         pv_watch_destroy(loop->watches);
     bury(loop);
-    while (loop->events)
-        pv_event_destroy(loop->events);
-    while (loop->jobs) {
-        struct job *job = loop->jobs;
-        loop->jobs = job->next;
-        free(job);
-    }
+    pv_loop_queue_finish(&loop->queue);
     if (loop->wake_fd >= 0)
         close(loop->wake_fd);
     if (loop->epoll_fd >= 0)
         close(loop->epoll_fd);
-    pthread_mutex_destroy(&loop->job_lock);
     free(loop);
 }
 
@@ -211,69 +147,7 @@ int pv_loop_run(struct pv_loop *loop, struct pv_error **err)
 void pv_loop_stop(struct pv_loop *loop)
 {
     atomic_store(&loop->stop, true);
-    wake(loop);
-}
-
-int pv_loop_post(struct pv_loop *loop, void (*fn)(void *opaque), void *opaque)
-{
-    struct job *job = malloc(sizeof(*job));
-    if (!job)
-        return -ENOMEM;
-    *job = (struct job){.fn = fn, .opaque = opaque};
-    pthread_mutex_lock(&loop->job_lock);
-    bool first = enqueue(loop, job);
-    pthread_mutex_unlock(&loop->job_lock);
-    if (first)
-        wake(loop);
-    return 0;
-}
-
-int pv_event_create(struct pv_event **out, struct pv_loop *loop, void (*fn)(void *opaque),
-                    void *opaque, struct pv_error **err)
-{
-    struct pv_event *event = calloc(1, sizeof(*event));
-    if (!event)
-        return pv_error_set(err, ENOMEM, "event loop: out of memory");
-    event->job = (struct job){.fn = fn, .opaque = opaque, .is_event = true};
-    event->loop = loop;
-    event->next = loop->events;
-    event->link = &loop->events;
-    if (event->next)
-        event->next->link = &event->next;
-    loop->events = event;
-    *out = event;
-    return 0;
-}
-
-void pv_event_signal(struct pv_event *event)
-{
-    struct pv_loop *loop = event->loop;
-    pthread_mutex_lock(&loop->job_lock);
-    bool first = !event->job.queued && enqueue(loop, &event->job);
-    pthread_mutex_unlock(&loop->job_lock);
-    if (first)
-        wake(loop);
-}
-
-void pv_event_destroy(struct pv_event *event)
-{
-    if (!event)
-        return;
-    struct pv_loop *loop = event->loop;
-    pthread_mutex_lock(&loop->job_lock);
-    if (event->job.queued) {
-        struct job **at = &loop->jobs;
-        while (*at != &event->job)
-            at = &(*at)->next;
-        *at = event->job.next;
-        if (!*at)
-            loop->job_tail = at;
-    }
-    pthread_mutex_unlock(&loop->job_lock);
-    *event->link = event->next;
-    if (event->next)
-        event->next->link = event->link;
-    free(event);
+    pv_loop_wake(loop);
 }
 
 static uint32_t epoll_mask(unsigned events)

@@ -26,6 +26,15 @@ int pv_thread_create(pthread_t *thread, void *(*fn)(void *opaque), void *opaque)
     return ret;
 }
 
+uint64_t pv_thread_cpu_ns(pthread_t thread)
+{
+    clockid_t clock;
+    struct timespec now;
+    if (pthread_getcpuclockid(thread, &clock) || clock_gettime(clock, &now))
+        return 0;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 void pv_thread_nice(int nice)
 {
     if (nice)

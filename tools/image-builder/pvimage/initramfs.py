@@ -22,7 +22,8 @@ BOOT_MODULES = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio
 class Cpio:
     """A newc archive in memory."""
 
-    def __init__(self):
+    def __init__(self, compress=True):
+        self.compress = compress
         self.data = bytearray()
         self.inode = 0
 
@@ -53,7 +54,8 @@ class Cpio:
     def finish(self):
         self._entry("TRAILER!!!", 0)
         self.data += bytes(-len(self.data) % 512)
-        return gzip.compress(bytes(self.data), compresslevel=6, mtime=0)
+        data = bytes(self.data)
+        return gzip.compress(data, compresslevel=6, mtime=0) if self.compress else data
 
 
 def module_name(path):

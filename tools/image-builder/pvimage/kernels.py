@@ -52,6 +52,18 @@ class Kernel:
         self._folder.cleanup()
 
 
+SCRIPTS = initramfs.TEST_INIT + initramfs.ROOT_INIT
+
+
+def cached_guest_kernel(release, cache):
+    """The folder of a kernel that was fetched before, whatever its version; None when there is none."""
+    folder = cache / "guest-kernels" / f"debian-{release}"
+    stamp = folder / "kernel.json"
+    if stamp.exists() and json.loads(stamp.read_text()).get("scripts") == SCRIPTS:
+        return folder
+    return None
+
+
 def fetch_guest_kernel(archive, cache, say):
     """
     Puts vmlinuz, test.img (boot test) and root.img (boots a root disk) in the cache's
@@ -60,7 +72,7 @@ def fetch_guest_kernel(archive, cache, say):
     folder = cache / "guest-kernels" / f"debian-{archive.release}"
     version = archive.kernel_package()
     stamp = folder / "kernel.json"
-    recipe = {"kernel": version, "scripts": initramfs.TEST_INIT + initramfs.ROOT_INIT}
+    recipe = {"kernel": version, "scripts": SCRIPTS}
     if stamp.exists() and json.loads(stamp.read_text()) == recipe:
         return folder
     say(f"fetching {version}")

@@ -147,6 +147,12 @@ def main(argv):
             return 0
         if args.command == "compare":
             return compare(*args.disks)
+        if args.command == "guest-kernel" and args.offline:
+            # What was fetched before is at hand without the archive, which one builder has at a time.
+            folder = kernels.cached_guest_kernel(args.image, cache_folder())
+            if folder:
+                print(folder)
+                return 0
         require_programs()
         become_root()
         archive = Archive(args.image, cache_folder(), args.mirror, args.offline, say.step)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Cryptographic instructions on AES-NI, PCLMULQDQ and SHA-NI, where the host has them; and CRC32.
+ * Cryptographic instructions on AES-NI, PCLMULQDQ and SHA-NI, where the host has them; and CRC.
  *
  * AESE is ShiftRows and SubBytes of an exclusive or, x86's AESENCLAST with its round key last; so
  * the exclusive or comes before and the key is zero. AESMC is MixColumns alone: AESDECLAST undoes
@@ -169,6 +169,41 @@ bool jit_sha256_schedule(struct jit_translator *t, const struct a64_insn *insn)
 }
 
 /* ---- CRC ---- */
+
+/*
+ * CRC32, by Barrett's way in reflected order, where the first bit is the highest power: the data,
+ * the sum so far added, times the polynomial's inverse is the quotient, of as many bits; that times
+ * the polynomial agrees with the data in those, and what is above them is the new sum. Data of
+ * fewer than 64 bits are moved up, and what of the sum was beyond them is added at the end.
+ */
+bool jit_crc32(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned size = 1u << (insn->word >> 10 & 3), bits = 8 * size;
+    if (!t->jit->host_aes)
+        return false;
+    jit_read_to(t, 4, X64_RAX, insn->rn);
+    enum x64_reg data = jit_read(t, insn->rm, X64_RCX);
+    if (size < 4) {
+        x64_movzx(&t->code, size, X64_RCX, x64_r(data));
+        data = X64_RCX;
+    }
+    x64_alu(&t->code, X64_XOR, PV_MAX(size, 4u), X64_RAX, x64_r(data));
+    if (size < 4) {
+        x64_mov(&t->code, 4, X64_RCX, x64_r(X64_RAX));
+        x64_shift_imm(&t->code, X64_SHR, 4, x64_r(X64_RCX), bits);
+    }
+    if (size < 8)
+        x64_shift_imm(&t->code, X64_SHL, 8, x64_r(X64_RAX), 64 - bits);
+    x64_v2(&t->code, X64_VMOVQ_FROM, 0, x64_r(X64_RAX));
+    x64_v3_imm(&t->code, X64_VPCLMULQDQ, 0, 0, jit_constant(t, JIT_CRC32), 0x00);
+    x64_v3_imm(&t->code, X64_VPCLMULQDQ, 0, 0, jit_constant(t, JIT_CRC32), 0x10);
+    x64_v2_store_imm(&t->code, X64_VPEXTRQ, x64_r(X64_RAX), 0, 1);
+    if (size < 4)
+        x64_alu(&t->code, X64_XOR, 4, X64_RAX, x64_r(X64_RCX));
+    jit_nzcv_lost(t);
+    jit_wrote(t, insn->rd, X64_RAX);
+    return true;
+}
 
 /* CRC32C is the host's instruction. */
 bool jit_crc32c(struct jit_translator *t, const struct a64_insn *insn)

@@ -336,3 +336,39 @@ bool jit_fp_round(struct jit_translator *t, const struct a64_insn *insn)
     jit_fp_wrote(t, s, insn->rd, reg, n);
     return true;
 }
+
+/*
+ * To nearest, halves away from zero, which x86 does not have: one more than the integral part when
+ * what is left is a half or more, all of which is exact. Numbers too great for a fraction,
+ * infinities and NaNs are the handler's. Uses XMM0 to XMM3.
+ */
+void jit_fp_away(struct jit_translator *t, struct jit_fp_shape s, unsigned reg, unsigned n)
+{
+    enum { ZERO_SILENT = 11, GE = 13 };
+    const bool is_double = jit_fp_is_double(s);
+    x64_v3(&t->code, X64_VPAND, 1, n, jit_constant(t, is_double ? JIT_ABS_D : JIT_ABS_S));
+    x64_v3(&t->code, X64_VPXOR, 2, n, x64_r(1)); /* signs */
+    x64_v2(&t->code, X64_VMOVDQA_LOAD, 3,
+           jit_constant(t, is_double ? JIT_FRACTION_D : JIT_FRACTION_S));
+    x64_v3(&t->code, is_double ? X64_VPCMPGTQ : X64_VPCMPGTD, 3, 1, x64_r(3));
+    check_mask(t, 3);
+    x64_v2_imm(&t->code, is_double ? X64_VROUNDPD : X64_VROUNDPS, 3, x64_r(1), ZERO_SILENT);
+    x64_v3(&t->code, is_double ? X64_VSUBPD : X64_VSUBPS, 1, 1, x64_r(3));
+    x64_v3_imm(&t->code, is_double ? X64_VCMPPD : X64_VCMPPS, 1, 1,
+               jit_constant(t, is_double ? JIT_HALF_D : JIT_HALF_S), GE);
+    x64_v3(&t->code, X64_VPAND, 1, 1, jit_constant(t, is_double ? JIT_ONE_D : JIT_ONE_S));
+    x64_v3(&t->code, is_double ? X64_VADDPD : X64_VADDPS, reg, 3, x64_r(1));
+    x64_v3(&t->code, X64_VPOR, reg, reg, x64_r(2));
+}
+
+/* FRINTA */
+bool jit_fp_round_away(struct jit_translator *t, const struct a64_insn *insn)
+{
+    struct jit_fp_shape s;
+    if (!jit_fp_shape(t, insn, &s))
+        return false;
+    unsigned n = jit_v_low(t, insn->rn, s.bytes, 0), reg = jit_v_new(t);
+    jit_fp_away(t, s, reg, n);
+    jit_v_wrote(t, insn->rd, reg, s.bytes);
+    return true;
+}

@@ -107,17 +107,33 @@ bool jit_cvtf_int(struct jit_translator *t, const struct a64_insn *insn)
     return true;
 }
 
+/* Both halves of a word are exact as singles, and so is the upper one's place: one sum rounds. */
+static void unsigned_words(struct jit_translator *t, unsigned reg, unsigned n)
+{
+    x64_v_shift(&t->code, X64_VPSRLD_IMM, 1, n, 16);
+    x64_v3_imm(&t->code, X64_VPBLENDW, 2, n, x64_r(1), 0xaa); /* upper halves: 0 */
+    x64_v2(&t->code, X64_VCVTDQ2PS, 1, x64_r(1));
+    x64_v2(&t->code, X64_VCVTDQ2PS, reg, x64_r(2));
+    jit_v_splat(t, 2, 2, 0x47800000); /* 65536.0 */
+    x64_v3(&t->code, X64_VFMADD231PS, reg, 1, x64_r(2));
+}
+
 bool jit_cvtf_v(struct jit_translator *t, const struct a64_insn *insn)
 {
     const bool is_unsigned = insn->op == A64_UCVTF_V;
     struct jit_fp_shape s;
-    if (!jit_fp_shape(t, insn, &s) || (is_unsigned && !jit_fp_is_scalar(s)))
+    if (!jit_fp_shape(t, insn, &s))
         return false;
     const bool is_double = jit_fp_is_double(s);
+    if (is_unsigned && is_double && !jit_fp_is_scalar(s))
+        return false;
     unsigned reg = jit_v_new(t);
     if (!jit_fp_is_scalar(s) && !is_double) {
         unsigned n = jit_fp_source(t, s, insn->rn, 0);
-        x64_v2(&t->code, X64_VCVTDQ2PS, reg, x64_r(n));
+        if (is_unsigned)
+            unsigned_words(t, reg, n);
+        else
+            x64_v2(&t->code, X64_VCVTDQ2PS, reg, x64_r(n));
         jit_v_wrote(t, insn->rd, reg, s.bytes);
         return true;
     }
@@ -177,6 +193,22 @@ bool jit_fcvts_int(struct jit_translator *t, const struct a64_insn *insn)
     return true;
 }
 
+/* FCVTAS to general registers: as above, by what rounds halves away from zero */
+bool jit_fcvtas_int(struct jit_translator *t, const struct a64_insn *insn)
+{
+    enum { NEAREST };
+    struct jit_fp_shape s;
+    if (!jit_fp_shape(t, insn, &s))
+        return false;
+    const bool is_double = jit_fp_is_double(s);
+    unsigned n = jit_v_low(t, insn->rn, s.bytes, 0);
+    jit_fp_away(t, s, 1, n);
+    to_signed(t, X64_RAX, insn->word >> 31 ? 8 : 4, 1, is_double);
+    x64_v3_imm(&t->code, is_double ? X64_VROUNDSD : X64_VROUNDSS, 1, n, x64_r(n), NEAREST);
+    jit_wrote(t, insn->rd, X64_RAX);
+    return true;
+}
+
 /*
  * FCVTZU to general registers: values in range, +0 included, have encodings below that of 2^32 or
  * 2^63 as integers, and fit a signed doubleword. All others are the handler's.
@@ -220,6 +252,23 @@ bool jit_fcvtzs_v(struct jit_translator *t, const struct a64_insn *insn)
     x64_v2(&t->code, X64_VPTEST, 1, x64_r(1));
     jit_nzcv_lost(t);
     jit_slow(t, X64_NE);
+    jit_v_wrote(t, insn->rd, reg, s.bytes);
+    return true;
+}
+
+/* FCVTZU (vector) of words: those below 2^31 are signed ones as well; others are the handler's. */
+bool jit_fcvtzu_v(struct jit_translator *t, const struct a64_insn *insn)
+{
+    struct jit_fp_shape s;
+    if (!jit_fp_shape(t, insn, &s) || jit_fp_is_scalar(s) || jit_fp_is_double(s))
+        return false;
+    unsigned n = jit_fp_source(t, s, insn->rn, 0), reg = jit_v_new(t);
+    x64_v3(&t->code, X64_VPMINUD, 1, n, jit_constant(t, JIT_FITS_S));
+    x64_v3(&t->code, X64_VPXOR, 1, 1, x64_r(n));
+    x64_v2(&t->code, X64_VPTEST, 1, x64_r(1));
+    jit_nzcv_lost(t);
+    jit_slow(t, X64_NE);
+    x64_v2(&t->code, X64_VCVTTPS2DQ, reg, x64_r(n));
     jit_v_wrote(t, insn->rd, reg, s.bytes);
     return true;
 }

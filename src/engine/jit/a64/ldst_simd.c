@@ -240,14 +240,96 @@ bool jit_v_interleaved(struct jit_translator *t, const struct a64_insn *insn)
     return true;
 }
 
+/* reg = the bytes of a, b and c that part `to` is made of */
+static void shuffle_threes(struct jit_translator *t, bool is_store, unsigned size, unsigned to,
+                           const unsigned parts[3], unsigned reg)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        const unsigned into = i ? 0 : reg;
+        x64_v3(&t->code, X64_VPSHUFB, into, parts[i], jit_three(t, is_store, size, to, i));
+        if (i)
+            x64_v3(&t->code, X64_VPOR, reg, reg, x64_r(0));
+    }
+}
+
+/* LD3, ST3: 48 bytes, or 24 that are the first half of the same */
+bool jit_v_threes(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const unsigned size = insn->word >> 10 & 3, bytes = jit_q_bytes(insn);
+    const bool is_load = insn->word >> 22 & 1;
+    unsigned parts[3];
+    if (!jit_inline_memory(t))
+        return false;
+    jit_base(t, insn->rn, 0);
+    jit_tlb(t, 3 * bytes, !is_load, false);
+    for (unsigned i = 0; i < 3; i++) {
+        if (!is_load) {
+            parts[i] = jit_v(t, (insn->rd + i) % 32);
+        } else if (bytes == 16) {
+            parts[i] = load_part(t, 16 * i);
+        } else { /* the third has nothing of lanes that count */
+            parts[i] = jit_v_new(t);
+            x64_v2(&t->code, i ? X64_VMOVQ_LOAD : X64_VMOVUPS_LOAD, parts[i], rax_plus(i ? 16 : 0));
+        }
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned reg = is_load ? jit_v_new(t) : 1;
+        if (!is_load && 16 * i >= 3 * bytes)
+            break;
+        shuffle_threes(t, !is_load, size, i, parts, reg);
+        if (is_load)
+            write_part(t, insn->rd + i, reg, bytes);
+        else
+            x64_v2_store(&t->code, 3 * bytes - 16 * i < 16 ? X64_VMOVQ_STORE : X64_VMOVUPS_STORE,
+                         rax_plus(16 * i), reg);
+    }
+    structure_write_back(t, insn, 3 * bytes);
+    return true;
+}
+
+static unsigned structure_elements(const struct a64_insn *insn)
+{
+    return (unsigned)(pv_bits(insn->word, 13, 1) << 1 | pv_bits(insn->word, 21, 1)) + 1;
+}
+
+/* One lane of one to four registers. Its size is opcode<2:1>, its index Q:S:size's upper bits. */
+bool jit_v_lane(struct jit_translator *t, const struct a64_insn *insn)
+{
+    static const unsigned inserts[] = {X64_VPINSRB, X64_VPINSRW, X64_VPINSRD, X64_VPINSRQ};
+    static const unsigned extracts[] = {X64_VPEXTRB, 0, X64_VPEXTRD, X64_VPEXTRQ};
+    const unsigned elements = structure_elements(insn), opcode = insn->word >> 14 & 3;
+    const unsigned size = opcode == 2 && insn->word >> 10 & 1 ? 3 : opcode;
+    const unsigned index = ((insn->word >> 30 & 1) << 3 | (insn->word >> 10 & 7)) >> size;
+    const bool is_load = insn->word >> 22 & 1;
+    if (!jit_inline_memory(t))
+        return false;
+    jit_base(t, insn->rn, 0);
+    jit_tlb(t, elements << size, !is_load, false);
+    for (unsigned i = 0; i < elements; i++) {
+        const unsigned n = (insn->rd + i) % 32, v = jit_v(t, n);
+        const struct x64_rm at = rax_plus(i << size);
+        if (is_load) {
+            unsigned reg = jit_v_new(t);
+            x64_v3_imm(&t->code, inserts[size], reg, v, at, index);
+            jit_v_wrote(t, n, reg, 16);
+        } else if (size == 1) { /* VPEXTRW is here in its register form only */
+            x64_v2_imm(&t->code, X64_VPEXTRW, X64_RCX, x64_r(v), index);
+            x64_store(&t->code, 2, at, X64_RCX);
+        } else {
+            x64_v2_store_imm(&t->code, extracts[size], at, v, index);
+        }
+    }
+    structure_write_back(t, insn, elements << size);
+    return true;
+}
+
 /* LD1R to LD4R */
 bool jit_v_replicate(struct jit_translator *t, const struct a64_insn *insn)
 {
     static const unsigned ops[] = {X64_VPBROADCASTB, X64_VPBROADCASTW, X64_VPBROADCASTD,
                                    X64_VPBROADCASTQ};
     const unsigned size = insn->word >> 10 & 3, bytes = jit_q_bytes(insn);
-    const unsigned elements =
-        (unsigned)(pv_bits(insn->word, 13, 1) << 1 | pv_bits(insn->word, 21, 1)) + 1;
+    const unsigned elements = structure_elements(insn);
     if (!jit_inline_memory(t))
         return false;
     jit_base(t, insn->rn, 0);

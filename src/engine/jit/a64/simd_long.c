@@ -146,8 +146,8 @@ bool jit_simd_add_long_pairs(struct jit_translator *t, const struct a64_insn *in
 /* ---- Narrower ---- */
 
 /* Lanes of twice the width lose their upper halves; to the lower or the upper half of Vd. */
-static void narrow(struct jit_translator *t, const struct a64_insn *insn, unsigned size,
-                   unsigned reg, unsigned from)
+void jit_v_narrow(struct jit_translator *t, const struct a64_insn *insn, unsigned size,
+                  unsigned reg, unsigned from)
 {
     jit_v_unzip(t, size, reg, from, from, 0);
     if (is_upper(insn))
@@ -158,7 +158,7 @@ static void narrow(struct jit_translator *t, const struct a64_insn *insn, unsign
 bool jit_simd_narrow(struct jit_translator *t, const struct a64_insn *insn)
 {
     unsigned n = jit_v(t, insn->rn), reg = jit_v_new(t);
-    narrow(t, insn, size_of(insn), reg, n);
+    jit_v_narrow(t, insn, size_of(insn), reg, n);
     return true;
 }
 
@@ -168,7 +168,7 @@ bool jit_simd_shift_narrow(struct jit_translator *t, const struct a64_insn *insn
     const unsigned count = (16u << size) - (insn->word >> 16 & 127);
     unsigned n = jit_v(t, insn->rn), reg = jit_v_new(t);
     jit_v_shift_right(t, size + 1, 1, n, count);
-    narrow(t, insn, size, reg, 1);
+    jit_v_narrow(t, insn, size, reg, 1);
     return true;
 }
 

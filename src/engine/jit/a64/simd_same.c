@@ -47,11 +47,12 @@ static void invert(struct jit_translator *t, unsigned reg)
     op3(t, X64_VPXOR, reg, reg, 3);
 }
 
-void jit_v_splat(struct jit_translator *t, unsigned reg, unsigned size, uint32_t value)
+void jit_v_splat(struct jit_translator *t, unsigned reg, unsigned size, uint64_t value)
 {
-    static const unsigned ops[] = {X64_VPBROADCASTB, X64_VPBROADCASTW, X64_VPBROADCASTD};
+    static const unsigned ops[] = {X64_VPBROADCASTB, X64_VPBROADCASTW, X64_VPBROADCASTD,
+                                   X64_VPBROADCASTQ};
     x64_mov_imm(&t->code, X64_RAX, value);
-    x64_v2(&t->code, X64_VMOVD_FROM, reg, x64_r(X64_RAX));
+    x64_v2(&t->code, size == D ? X64_VMOVQ_FROM : X64_VMOVD_FROM, reg, x64_r(X64_RAX));
     x64_v2(&t->code, ops[size], reg, x64_r(reg));
 }
 
@@ -251,6 +252,18 @@ bool jit_simd_difference(struct jit_translator *t, const struct a64_insn *insn)
     return true;
 }
 
+void jit_v_saturated_unless(struct jit_translator *t, unsigned mask)
+{
+    enum { QC_BIT = 27 };
+    x64_v2(&t->code, X64_VPMOVMSKB, X64_RAX, x64_r(mask));
+    x64_alu_imm(&t->code, X64_XOR, 4, x64_r(X64_RAX), 0xffff);
+    x64_unary(&t->code, X64_NEG, 4, x64_r(X64_RAX)); /* CF: not zero */
+    x64_alu(&t->code, X64_SBB, 4, X64_RAX, x64_r(X64_RAX));
+    x64_alu_imm(&t->code, X64_AND, 4, x64_r(X64_RAX), 1 << QC_BIT);
+    x64_alu_store(&t->code, X64_OR, 4, jit_field(offsetof(struct cpu, fpsr)), X64_RAX);
+    jit_nzcv_lost(t);
+}
+
 /* Bytes and halfwords, where x86 saturates too: QC is set where that differs from wrapping. */
 bool jit_simd_saturate(struct jit_translator *t, const struct a64_insn *insn)
 {
@@ -258,7 +271,6 @@ bool jit_simd_saturate(struct jit_translator *t, const struct a64_insn *insn)
                           ssubs[] = {X64_VPSUBSB, X64_VPSUBSW};
     static const unsigned uadds[] = {X64_VPADDUSB, X64_VPADDUSW},
                           usubs[] = {X64_VPSUBUSB, X64_VPSUBUSW};
-    enum { QC_BIT = 27 };
     const unsigned size = size_of(insn), bytes = jit_q_bytes(insn);
     const bool is_add = insn->op == A64_SQADD_V || insn->op == A64_UQADD_V;
     const bool is_unsigned = insn->op == A64_UQADD_V || insn->op == A64_UQSUB_V;
@@ -270,13 +282,7 @@ bool jit_simd_saturate(struct jit_translator *t, const struct a64_insn *insn)
     op3(t, ops[size], reg, n, m);
     op3(t, is_add ? adds[size] : subs[size], 2, n, m);
     op3(t, X64_VPCMPEQB, 2, 2, reg);
-    x64_v2(&t->code, X64_VPMOVMSKB, X64_RAX, x64_r(2));
-    x64_alu_imm(&t->code, X64_XOR, 4, x64_r(X64_RAX), 0xffff);
-    x64_unary(&t->code, X64_NEG, 4, x64_r(X64_RAX)); /* CF: not zero */
-    x64_alu(&t->code, X64_SBB, 4, X64_RAX, x64_r(X64_RAX));
-    x64_alu_imm(&t->code, X64_AND, 4, x64_r(X64_RAX), 1 << QC_BIT);
-    x64_alu_store(&t->code, X64_OR, 4, jit_field(offsetof(struct cpu, fpsr)), X64_RAX);
-    jit_nzcv_lost(t);
+    jit_v_saturated_unless(t, 2);
     jit_v_finish(t, insn, reg);
     return true;
 }
@@ -336,108 +342,6 @@ bool jit_simd_cnt(struct jit_translator *t, const struct a64_insn *insn)
     op3(t, X64_VPSHUFB, 0, 2, 0);
     op3(t, X64_VPSHUFB, 1, 2, 1);
     op3(t, X64_VPADDB, reg, 0, 1);
-    jit_v_finish(t, insn, reg);
-    return true;
-}
-
-/* ---- Shifts by immediate: immh:immb, the highest set bit of immh is the size ---- */
-
-static unsigned shift_size(const struct a64_insn *insn)
-{
-    return 31u - (unsigned)__builtin_clz(insn->word >> 19 & 15);
-}
-static unsigned shift_field(const struct a64_insn *insn)
-{
-    return insn->word >> 16 & 127;
-}
-
-void jit_v_shift_left(struct jit_translator *t, unsigned size, unsigned d, unsigned n,
-                      unsigned count)
-{
-    static const unsigned ops[] = {X64_VPSLLW_IMM, X64_VPSLLW_IMM, X64_VPSLLD_IMM, X64_VPSLLQ_IMM};
-    x64_v_shift(&t->code, ops[size], d, n, count);
-    if (size == B) { /* out of the neighbour */
-        jit_v_splat(t, 3, B, 0xffu << count & 0xff);
-        op3(t, X64_VPAND, d, d, 3);
-    }
-}
-
-void jit_v_shift_right(struct jit_translator *t, unsigned size, unsigned d, unsigned n,
-                       unsigned count)
-{
-    static const unsigned ops[] = {X64_VPSRLW_IMM, X64_VPSRLW_IMM, X64_VPSRLD_IMM, X64_VPSRLQ_IMM};
-    x64_v_shift(&t->code, ops[size], d, n, count);
-    if (size == B) {
-        jit_v_splat(t, 3, B, 0xffu >> count);
-        op3(t, X64_VPAND, d, d, 3);
-    }
-}
-
-/* Bytes: unsigned, then the sign bit's copies by subtracting it. Doublewords: likewise. */
-static void shift_right_signed(struct jit_translator *t, unsigned size, unsigned d, unsigned n,
-                               unsigned count)
-{
-    if (size == H || size == S) {
-        x64_v_shift(&t->code, size == H ? X64_VPSRAW_IMM : X64_VPSRAD_IMM, d, n, count);
-        return;
-    }
-    if (size == D) {
-        zero(t, 2);
-        op3(t, X64_VPCMPGTQ, 2, 2, n); /* signs */
-        if (count == 64) {
-            x64_vmov(&t->code, d, 2);
-            return;
-        }
-        x64_v_shift(&t->code, X64_VPSLLQ_IMM, 2, 2, 64 - count);
-        x64_v_shift(&t->code, X64_VPSRLQ_IMM, d, n, count);
-        op3(t, X64_VPOR, d, d, 2);
-        return;
-    }
-    if (count == 8)
-        count = 7;
-    jit_v_shift_right(t, B, d, n, count);
-    jit_v_splat(t, 3, B, 0x80u >> count);
-    op3(t, X64_VPXOR, d, d, 3);
-    op3(t, X64_VPSUBB, d, d, 3);
-}
-
-/* SHL, USHR, SSHR, and USRA, SSRA, which add */
-bool jit_simd_shift(struct jit_translator *t, const struct a64_insn *insn)
-{
-    const unsigned size = shift_size(insn), bits = 8u << size;
-    const unsigned right = 2 * bits - shift_field(insn);
-    const bool accumulate = insn->op == A64_USRA_N || insn->op == A64_SSRA_N;
-    unsigned n = jit_v(t, insn->rn), d = accumulate ? jit_v(t, insn->rd) : 0;
-    unsigned reg = jit_v_new(t);
-    if (insn->op == A64_SHL_N)
-        jit_v_shift_left(t, size, reg, n, shift_field(insn) - bits);
-    else if (insn->op == A64_USHR_N || insn->op == A64_USRA_N)
-        jit_v_shift_right(t, size, reg, n, right);
-    else
-        shift_right_signed(t, size, reg, n, right);
-    if (accumulate)
-        op3(t, adds[size], reg, reg, d);
-    jit_v_finish(t, insn, reg);
-    return true;
-}
-
-/* SLI and SRI: bits that nothing is shifted into stay. */
-bool jit_simd_shift_insert(struct jit_translator *t, const struct a64_insn *insn)
-{
-    const unsigned size = shift_size(insn), bits = 8u << size;
-    const bool left = insn->op == A64_SLI_N;
-    const unsigned count = left ? shift_field(insn) - bits : 2 * bits - shift_field(insn);
-    unsigned n = jit_v(t, insn->rn), d = jit_v(t, insn->rd), reg = jit_v_new(t);
-    ones(t, 1);
-    if (left) {
-        jit_v_shift_left(t, size, 1, 1, count);
-        jit_v_shift_left(t, size, reg, n, count);
-    } else {
-        jit_v_shift_right(t, size, 1, 1, count);
-        jit_v_shift_right(t, size, reg, n, count);
-    }
-    op3(t, X64_VPANDN, 1, 1, d);
-    op3(t, X64_VPOR, reg, reg, 1);
     jit_v_finish(t, insn, reg);
     return true;
 }

@@ -57,9 +57,23 @@ enum jit_constant {
     JIT_REV64_B,
     JIT_REV32_B,
     JIT_REV16_B,
+    JIT_CRC32,  /* crypto.c */
+    JIT_HALF_S, /* fp_arith.c: 0.5, 1, the greatest number that has a fraction */
+    JIT_HALF_D,
+    JIT_ONE_S,
+    JIT_ONE_D,
+    JIT_FRACTION_S,
+    JIT_FRACTION_D,
+    JIT_FITS_S, /* the greatest number below 2^31 */
     JIT_CONSTANTS,
 };
 struct x64_rm jit_constant(struct jit_translator *t, enum jit_constant which);
+/*
+ * For PSHUFB: which bytes of part `from` are in part `to`, of the three registers of interleaved
+ * lanes and the 48 bytes in memory.
+ */
+struct x64_rm jit_three(struct jit_translator *t, bool store, unsigned size, unsigned to,
+                        unsigned from);
 /* Puts them into code memory, as part of the common code. */
 void jit_constants_emit(struct jit *jit, struct x64_code *c);
 
@@ -103,13 +117,17 @@ void jit_fp_wrote(struct jit_translator *t, struct jit_fp_shape s, unsigned rd, 
 void jit_fp_check_nan(struct jit_translator *t, struct jit_fp_shape s, unsigned reg);
 /* The same for NaN and the least normal numbers, which may have been tiny before rounding. */
 void jit_fp_check_tiny(struct jit_translator *t, struct jit_fp_shape s, unsigned reg);
+/* reg = n rounded to integers, halves away from zero; uses XMM0 to XMM3, n may be XMM0. */
+void jit_fp_away(struct jit_translator *t, struct jit_fp_shape s, unsigned reg, unsigned n);
 
 /* ---- Integers ---- */
 
 /* Vd = reg, cut to what counts: Q, or a doubleword for the scalar forms */
 void jit_v_finish(struct jit_translator *t, const struct a64_insn *insn, unsigned reg);
-/* All lanes = value; size 0 to 2; by RAX */
-void jit_v_splat(struct jit_translator *t, unsigned reg, unsigned size, uint32_t value);
+/* All lanes = value; by RAX */
+void jit_v_splat(struct jit_translator *t, unsigned reg, unsigned size, uint64_t value);
+/* Sets FPSR.QC unless `mask` is all ones; by RAX. */
+void jit_v_saturated_unless(struct jit_translator *t, unsigned mask);
 /* XMM1, with the element of the integer by-element forms in all lanes */
 unsigned jit_v_element(struct jit_translator *t, const struct a64_insn *insn, unsigned size);
 /* Low halves of products, lanes of bytes to words; bytes use XMM2 and XMM3. */
@@ -119,6 +137,12 @@ void jit_v_shift_left(struct jit_translator *t, unsigned size, unsigned d, unsig
                       unsigned count);
 void jit_v_shift_right(struct jit_translator *t, unsigned size, unsigned d, unsigned n,
                        unsigned count);
+/* By the sign; count may be the lane's width. Uses XMM2 and XMM3, which may not be sources. */
+void jit_v_shift_right_signed(struct jit_translator *t, unsigned size, unsigned d, unsigned n,
+                              unsigned count);
+/* Vd's lower or upper half (by Q) = the low halves of the lanes of `from`; `size` is the new one */
+void jit_v_narrow(struct jit_translator *t, const struct a64_insn *insn, unsigned size,
+                  unsigned reg, unsigned from);
 /* The even (part 0) or odd lanes of m:n; uses XMM2 and XMM3, which may not be sources. */
 void jit_v_unzip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, unsigned m,
                  unsigned part);
@@ -171,6 +195,9 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     X(LD4, jit_v_interleaved)                                                                      \
     X(ST2, jit_v_interleaved)                                                                      \
     X(ST4, jit_v_interleaved)                                                                      \
+    X(LD3, jit_v_threes)                                                                           \
+    X(ST3, jit_v_threes)                                                                           \
+    X(LDST_LANE, jit_v_lane)                                                                       \
     X(LD_REPLICATE, jit_v_replicate)
 
 #define JIT_VECTOR_COPY(X)                                                                         \
@@ -228,6 +255,8 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     X(FNEG, jit_fp_sign)                                                                           \
     X(FABS_V, jit_fp_sign)                                                                         \
     X(FNEG_V, jit_fp_sign)                                                                         \
+    X(FRINTA, jit_fp_round_away)                                                                   \
+    X(FRINTA_V, jit_fp_round_away)                                                                 \
     X(FRINTN, jit_fp_round)                                                                        \
     X(FRINTP, jit_fp_round)                                                                        \
     X(FRINTM, jit_fp_round)                                                                        \
@@ -271,6 +300,8 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     X(FCVTMS_INT, jit_fcvts_int)                                                                   \
     X(FCVTPS_INT, jit_fcvts_int)                                                                   \
     X(FCVTZU_INT, jit_fcvtzu_int)                                                                  \
+    X(FCVTAS_INT, jit_fcvtas_int)                                                                  \
+    X(FCVTZU_V, jit_fcvtzu_v)                                                                      \
     X(FCVTZS_V, jit_fcvtzs_v)
 
 #define JIT_SIMD_SAME(X)                                                                           \
@@ -282,7 +313,7 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     X(SMIN_V, jit_simd_direct)                                                                     \
     X(UMAX_V, jit_simd_direct)                                                                     \
     X(UMIN_V, jit_simd_direct)                                                                     \
-    X(URHADD_V, jit_simd_direct)                                                                   \
+    X(URHADD_V, jit_simd_halving)                                                                  \
     X(AND_V, jit_simd_direct)                                                                      \
     X(ORR_V, jit_simd_direct)                                                                      \
     X(EOR_V, jit_simd_direct)                                                                      \
@@ -325,6 +356,43 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     X(SSRA_N, jit_simd_shift)                                                                      \
     X(SLI_N, jit_simd_shift_insert)                                                                \
     X(SRI_N, jit_simd_shift_insert)
+
+#define JIT_SIMD_SHIFT(X)                                                                          \
+    X(URSHR_N, jit_simd_shift_rounded)                                                             \
+    X(SRSHR_N, jit_simd_shift_rounded)                                                             \
+    X(URSRA_N, jit_simd_shift_rounded)                                                             \
+    X(SRSRA_N, jit_simd_shift_rounded)                                                             \
+    X(SQXTN_V, jit_simd_narrow_saturated)                                                          \
+    X(UQXTN_V, jit_simd_narrow_saturated)                                                          \
+    X(SQXTUN_V, jit_simd_narrow_saturated)                                                         \
+    X(SQSHRN_N, jit_simd_shift_narrow_saturated)                                                   \
+    X(UQSHRN_N, jit_simd_shift_narrow_saturated)                                                   \
+    X(SQSHRUN_N, jit_simd_shift_narrow_saturated)                                                  \
+    X(SQRSHRN_N, jit_simd_shift_narrow_saturated)                                                  \
+    X(UQRSHRN_N, jit_simd_shift_narrow_saturated)                                                  \
+    X(SQRSHRUN_N, jit_simd_shift_narrow_saturated)                                                 \
+    X(RSHRN_N, jit_simd_shift_narrow_rounded)                                                      \
+    X(USHL_V, jit_simd_shift_register)                                                             \
+    X(SSHL_V, jit_simd_shift_register)
+
+#define JIT_SIMD_MULTIPLY(X)                                                                       \
+    X(SHADD_V, jit_simd_halving)                                                                   \
+    X(UHADD_V, jit_simd_halving)                                                                   \
+    X(SRHADD_V, jit_simd_halving)                                                                  \
+    X(SHSUB_V, jit_simd_halving)                                                                   \
+    X(UHSUB_V, jit_simd_halving)                                                                   \
+    X(ADDHN_V, jit_simd_high_narrow)                                                               \
+    X(RADDHN_V, jit_simd_high_narrow)                                                              \
+    X(SUBHN_V, jit_simd_high_narrow)                                                               \
+    X(RSUBHN_V, jit_simd_high_narrow)                                                              \
+    X(SQDMULH_V, jit_simd_high_product)                                                            \
+    X(SQDMULH_E, jit_simd_high_product)                                                            \
+    X(SQRDMULH_V, jit_simd_high_product)                                                           \
+    X(SQRDMULH_E, jit_simd_high_product)                                                           \
+    X(SDOT_V, jit_simd_dot)                                                                        \
+    X(UDOT_V, jit_simd_dot)                                                                        \
+    X(SDOT_E, jit_simd_dot)                                                                        \
+    X(UDOT_E, jit_simd_dot)
 
 #define JIT_SIMD_PERMUTE(X)                                                                        \
     X(UZP1, jit_simd_unzip)                                                                        \
@@ -403,6 +471,7 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     X(SHA256H2, jit_sha256_rounds)                                                                 \
     X(SHA256SU0, jit_sha256_schedule)                                                              \
     X(SHA256SU1, jit_sha256_schedule)                                                              \
+    X(CRC32, jit_crc32)                                                                            \
     X(CRC32C, jit_crc32c)
 
 #define JIT_VECTOR(X)                                                                              \
@@ -410,6 +479,8 @@ void jit_v_zip(struct jit_translator *t, unsigned size, unsigned d, unsigned n, 
     JIT_FP_COMPARE(X)                                                                              \
     JIT_FP_CONVERT(X)                                                                              \
     JIT_SIMD_SAME(X)                                                                               \
+    JIT_SIMD_SHIFT(X)                                                                              \
+    JIT_SIMD_MULTIPLY(X)                                                                           \
     JIT_SIMD_PERMUTE(X)                                                                            \
     JIT_SIMD_LONG(X)                                                                               \
     JIT_CRYPTO(X)                                                                                  \

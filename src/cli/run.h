@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* What `run` and the VMs of the library have in common: options become a config, and it runs. */
+#ifndef PV_CLI_RUN_H
+#define PV_CLI_RUN_H
+
+#include "cli/library.h"
+#include "vm/config.h"
+
+struct pv_error;
+
+/* Zeroed, then cli_run_init(). Strings that were given must outlive it. */
+struct cli_run {
+    struct pv_config config;
+    struct cli_image image;
+    char *append; /* the image's command line with --append behind it */
+    bool net_given;
+    bool stats; /* what the engine counted is printed at the end */
+};
+
+void cli_run_init(struct cli_run *run);
+void cli_run_finish(struct cli_run *run);
+
+/* Whether `run` has an option --KEY that takes a value. */
+bool cli_run_knows(const char *key);
+
+/* As --KEY VALUE on run's command line; `value` may be changed. */
+int cli_run_set(struct cli_run *run, const char *key, char *value, struct pv_error **err);
+
+/* After the last option: what was not said, and whether there is anything to run. */
+int cli_run_complete(struct cli_run *run, struct pv_error **err);
+
+/* Runs it to its end. `ready` (or NULL) is called when all is made and nothing has run yet. */
+int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opaque,
+               struct pv_error **err);
+
+#endif

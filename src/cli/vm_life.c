@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * start, stop, pause, resume, reset, list: VMs of the library as they live. `start` leaves a
+ * process behind that is the VM; everybody else finds it by its lock and asks it on its control
+ * socket.
+ */
+#include "base/error.h"
+#include "base/parse.h"
+#include "base/util.h"
+#include "cli/ask.h"
+#include "cli/cli.h"
+#include "cli/run.h"
+#include "cli/vms.h"
+#include "vm/vmfile.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#define LOG_MAX      ((off_t)1 << 20)
+#define STOP_SECONDS 60
+
+/* ---- The process that is a VM ---- */
+
+struct life {
+    int told; /* where `start` waits for the first word; -1 once it has been said */
+};
+
+static void tell(struct life *life, const char *text)
+{
+    if (life->told < 0)
+        return;
+    ssize_t ignored = write(life->told, text, strlen(text));
+    (void)ignored;
+    close(life->told);
+    life->told = -1;
+}
+
+static void is_ready(void *opaque)
+{
+    cli_vm_write_last("running");
+    tell(opaque, "ready");
+}
+
+static int apply(void *opaque, const char *key, char *value, struct pv_error **err)
+{
+    return cli_run_set(opaque, key, value, err);
+}
+
+static int live(struct life *life, struct pv_error **err)
+{
+    struct cli_run run = {0};
+    struct pv_vm_file *file = NULL;
+    cli_run_init(&run);
+    int ret = pv_vm_file_open(&file, CLI_VM_FILE, err);
+    if (ret >= 0)
+        ret = pv_vm_file_each(file, apply, &run, err);
+    if (ret >= 0)
+        ret = cli_run_complete(&run, err);
+    if (ret >= 0) {
+        run.config.console = PV_CONSOLE_UNIX;
+        run.config.console_path = CLI_VM_CONSOLE;
+        run.config.console_log = CLI_VM_OUTPUT;
+        run.config.control_path = CLI_VM_CONTROL;
+        ret = cli_run_vm(&run, is_ready, life, err);
+    }
+    cli_run_finish(&run);
+    pv_vm_file_close(file);
+    return ret;
+}
+
+static int open_log(struct pv_error **err)
+{
+    struct stat st;
+    if (stat(CLI_VM_LOG, &st) == 0 && st.st_size > LOG_MAX)
+        rename(CLI_VM_LOG, CLI_VM_LOG ".1");
+    if (stat(CLI_VM_OUTPUT, &st) == 0 && st.st_size > LOG_MAX)
+        rename(CLI_VM_OUTPUT, CLI_VM_OUTPUT ".1");
+    PV_CLEANUP_FD int log = open(CLI_VM_LOG, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    PV_CLEANUP_FD int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (log < 0 || nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 ||
+        dup2(log, STDERR_FILENO) < 0)
+        return pv_error_errno(err, errno, "%s", CLI_VM_LOG);
+    return 0;
+}
+
+static int be_vm(int told)
+{
+    struct life life = {.told = told};
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    setsid();
+    int ret = open_log(&err);
+    if (ret >= 0)
+        ret = live(&life, &err);
+    if (ret >= 0) {
+        cli_vm_write_last("stopped");
+        return CLI_OK;
+    }
+    PV_CLEANUP_FREE char *last = NULL;
+    if (asprintf(&last, "failed: %s", pv_error_message(err)) < 0)
+        last = NULL;
+    cli_vm_write_last(last ? last : "failed");
+    tell(&life, pv_error_message(err));
+    return cli_fail(&err);
+}
+
+/* ---- start ---- */
+
+/* What the new process says first: "ready", or what is wrong. */
+static int wait_for_word(const char *name, int from, struct pv_error **err)
+{
+    char word[1024];
+    size_t len = 0;
+    ssize_t n;
+    while (len < sizeof(word) - 1 &&
+           ((n = read(from, word + len, sizeof(word) - 1 - len)) > 0 || (n < 0 && errno == EINTR)))
+        len += n > 0 ? (size_t)n : 0;
+    word[len] = '\0';
+    if (!strcmp(word, "ready"))
+        return 0;
+    return pv_error_set(err, EIO, "VM '%s': %s", name,
+                        len ? word
+                            : "its process ended without a word; 'pearvisor logs --vm' may "
+                              "say more");
+}
+
+static int start_vm(const char *name, struct pv_error **err)
+{
+    PV_CLEANUP_FD int lock = -1;
+    int pipes[2];
+    int ret = cli_vm_enter(name, err);
+    if (ret >= 0 && cli_vm_is_alive())
+        return pv_error_set(err, EALREADY, "VM '%s' is running already", name);
+    if (ret >= 0)
+        ret = cli_vm_lock(name, &lock, err);
+    if (ret < 0)
+        return ret;
+    if (pipe(pipes) < 0)
+        return pv_error_errno(err, errno, "VM '%s'", name);
+    fcntl(pipes[0], F_SETFD, FD_CLOEXEC);
+    fcntl(pipes[1], F_SETFD, FD_CLOEXEC);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        close(pipes[0]);
+        /* The lock is the open file's, which this process has too, and keeps. */
+        _exit(be_vm(pipes[1]));
+    }
+    close(pipes[1]);
+    ret = child < 0 ? pv_error_errno(err, errno, "VM '%s'", name)
+                    : wait_for_word(name, pipes[0], err);
+    close(pipes[0]);
+    return ret;
+}
+
+/* ---- stop ---- */
+
+static bool wait_for_end(unsigned seconds)
+{
+    for (unsigned i = 0; i < seconds * 20; i++) {
+        if (!cli_vm_is_alive())
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+    return !cli_vm_is_alive();
+}
+
+static int stop_vm(const char *name, bool now, unsigned seconds, struct pv_error **err)
+{
+    int ret = cli_vm_enter(name, err);
+    if (ret < 0)
+        return ret;
+    if (!cli_vm_is_alive())
+        return pv_error_set(err, EALREADY, "VM '%s' is not running", name);
+    ret = cli_ask(CLI_VM_CONTROL, now ? "kill" : "power-button", NULL, NULL, err);
+    /* It may have ended just now, which is what was wanted. */
+    if (ret < 0 && !wait_for_end(1))
+        return ret;
+    pv_error_free(err);
+    if (!wait_for_end(seconds))
+        return pv_error_set(err, ETIMEDOUT,
+                            "VM '%s' still runs after %u s; 'pearvisor stop --now %s' ends it",
+                            name, seconds, name);
+    return 0;
+}
+
+/* ---- list ---- */
+
+static int count_memory(void *opaque, const char *key, char *value, struct pv_error **err)
+{
+    json_t *row = opaque;
+    if (!strcmp(key, "cpus") || !strcmp(key, "memory"))
+        json_object_set_new(row, key, json_string(value));
+    return 0;
+}
+
+static json_t *describe(const char *name)
+{
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    PV_CLEANUP_FREE char *why = NULL;
+    struct pv_vm_file *file = NULL;
+    if (cli_vm_enter(name, NULL) < 0)
+        return NULL;
+    json_t *row = json_pack("{s:s, s:s, s:s, s:s}", "name", name, "state",
+                            cli_vm_state_name(cli_vm_state(&why)), "cpus", "1", "memory", "1G");
+    if (pv_vm_file_open(&file, CLI_VM_FILE, &err) < 0 ||
+        pv_vm_file_each(file, count_memory, row, &err) < 0)
+        json_object_set_new(row, "problem", json_string(pv_error_message(err)));
+    else if (why)
+        json_object_set_new(row, "problem", json_string(why));
+    pv_vm_file_close(file);
+    return row;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static const char *cell(json_t *row, const char *key)
+{
+    const char *text = json_string_value(json_object_get(row, key));
+    return text ? text : "";
+}
+
+static void print_table(json_t *rows)
+{
+    size_t i;
+    json_t *row;
+    printf("%-20s %-9s %4s %8s\n", "NAME", "STATE", "CPUS", "MEMORY");
+    json_array_foreach(rows, i, row)
+    {
+        printf("%-20s %-9s %4s %8s", cell(row, "name"), cell(row, "state"), cell(row, "cpus"),
+               cell(row, "memory"));
+        printf("%s%s\n", json_object_get(row, "problem") ? "  " : "", cell(row, "problem"));
+    }
+}
+
+static int list(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, CLI_HELP_OPTION, {0}};
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    PV_CLEANUP_FREE char *folder = NULL;
+    struct dirent **entries;
+    bool as_json = false;
+    int option;
+    while ((option = cli_next_option(command, argc, argv, options)) != -1) {
+        if (option != 'j')
+            return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
+        as_json = true;
+    }
+    if (optind < argc)
+        return cli_usage(command, "unexpected argument '%s'", argv[optind]);
+    if (cli_vms_folder(&folder, &err) < 0)
+        return cli_fail(&err);
+    int count = scandir(folder, &entries, NULL, by_name);
+    json_t *rows = json_array();
+    for (int i = 0; i < count; i++) {
+        json_t *row = describe(entries[i]->d_name);
+        if (row)
+            json_array_append_new(rows, row);
+        free(entries[i]);
+    }
+    if (count >= 0)
+        free(entries);
+    if (as_json) {
+        json_dumpf(rows, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else {
+        print_table(rows);
+    }
+    json_decref(rows);
+    return CLI_OK;
+}
+
+const struct cli_command cli_list = {
+    .name = "list",
+    .summary = "show the virtual machines there are, and their state",
+    .help = "usage: pearvisor list [--json]\n\n"
+            "A VM is created (never started), starting, running, paused, stopped, or failed, and\n"
+            "then it says why.\n",
+    .run = list,
+};
+
+/* ---- Commands that take names ---- */
+
+/* Does `one` for each name; all are tried. */
+static int for_each(const struct cli_command *command, int argc, char **argv,
+                    int (*one)(const char *name, void *opaque, struct pv_error **err), void *opaque)
+{
+    int status = CLI_OK;
+    if (optind == argc)
+        return cli_usage(command, "a VM's name is needed");
+    for (; optind < argc; optind++) {
+        PV_CLEANUP_ERROR struct pv_error *err = NULL;
+        if (one(argv[optind], opaque, &err) < 0)
+            status = cli_fail(&err);
+    }
+    return status;
+}
+
+static int start_one(const char *name, void *opaque, struct pv_error **err)
+{
+    return start_vm(name, err);
+}
+
+static int ask_one(const char *name, void *opaque, struct pv_error **err)
+{
+    int ret = cli_vm_enter(name, err);
+    if (ret >= 0 && !cli_vm_is_alive())
+        return pv_error_set(err, ESRCH, "VM '%s' is not running", name);
+    if (ret >= 0)
+        ret = cli_ask(CLI_VM_CONTROL, opaque, NULL, NULL, err);
+    return ret;
+}
+
+struct stopping {
+    bool now;
+    uint64_t seconds;
+};
+
+static int stop_one(const char *name, void *opaque, struct pv_error **err)
+{
+    const struct stopping *stopping = opaque;
+    return stop_vm(name, stopping->now, (unsigned)stopping->seconds, err);
+}
+
+static int stop(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {{"now", no_argument, NULL, 'n'},
+                                            {"timeout", required_argument, NULL, 't'},
+                                            CLI_HELP_OPTION,
+                                            {0}};
+    struct stopping stopping = {.seconds = STOP_SECONDS};
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    int option;
+    while ((option = cli_next_option(command, argc, argv, options)) != -1) {
+        if (option == 'n')
+            stopping.now = true;
+        else if (option != 't')
+            return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
+        else if (pv_parse_u64(optarg, "--timeout", 0, 86400, &stopping.seconds, &err) < 0)
+            return cli_usage_error(command, &err);
+    }
+    return for_each(command, argc, argv, stop_one, &stopping);
+}
+
+static int run_names(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {CLI_HELP_OPTION, {0}};
+    int option = cli_next_option(command, argc, argv, options);
+    if (option != -1)
+        return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
+    if (command == &cli_start)
+        return for_each(command, argc, argv, start_one, NULL);
+    PV_CLEANUP_FREE char *verb = strdup(command->name);
+    return for_each(command, argc, argv, ask_one, verb);
+}
+
+const struct cli_command cli_start = {
+    .name = "start",
+    .summary = "start virtual machines in the background",
+    .help = "usage: pearvisor start NAME...\n\n"
+            "Comes back when the guest has begun to run. 'pearvisor console' connects to it.\n",
+    .run = run_names,
+};
+
+const struct cli_command cli_stop = {
+    .name = "stop",
+    .summary = "ask guests to power off, and wait until they have",
+    .help = "usage: pearvisor stop [--now] [--timeout SECONDS] NAME...\n\n"
+            "  --now               end them at once, as if the power failed\n"
+            "  --timeout SECONDS   how long to wait (default 60)\n",
+    .run = stop,
+};
+
+const struct cli_command cli_pause = {
+    .name = "pause",
+    .summary = "stop guests and their clocks, until 'resume'",
+    .help = "usage: pearvisor pause NAME...\n",
+    .run = run_names,
+};
+
+const struct cli_command cli_resume = {
+    .name = "resume",
+    .summary = "let paused guests go on",
+    .help = "usage: pearvisor resume NAME...\n",
+    .run = run_names,
+};
+
+const struct cli_command cli_reset = {
+    .name = "reset",
+    .summary = "restart guests at once, as by a reset button",
+    .help = "usage: pearvisor reset NAME...\n",
+    .run = run_names,
+};

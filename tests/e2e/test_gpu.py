@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""virtio-gpu with a stock Debian kernel's driver: what the guest's framebuffer holds is what the
+PNG file and a VNC viewer show, byte for byte."""
+
+import argparse
+import hashlib
+import signal
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from pathlib import Path
+
+import guest
+from guest import Failure
+
+sys.path.insert(0, str(guest.ROOT / "tools/image-builder"))
+sys.dont_write_bytecode = True
+
+from pvimage import BuildError, initramfs, kernels  # noqa: E402
+from pvimage.archive import Archive  # noqa: E402
+from pvimage.main import cache_folder  # noqa: E402
+
+MODULES = initramfs.BOOT_MODULES + ["virtio_gpu", "virtio_input", "evdev"]
+INIT = initramfs.COMMON + "\necho PEARVISOR-USERSPACE-OK\nsetsid cttyhack sh\npoweroff -f\n"
+WIDTH, HEIGHT = 1024, 600
+
+
+def build_initramfs(release, path):
+    archive = Archive(release, cache_folder(), None, True)
+    try:
+        archive.update()
+        kernel = kernels.Kernel(archive)
+    except BuildError as error:
+        guest.skip(str(error))
+    try:
+        path.write_bytes(initramfs.build(kernel.busybox, kernel.modules, MODULES, INIT))
+    finally:
+        kernel.close()
+
+
+class Shell:
+    """A guest with a framebuffer console and, on its UART, a quiet root shell."""
+
+    def __init__(self, start, args, folder, *options):
+        image = folder / "initrd"
+        if not image.exists():
+            build_initramfs(args.release, image)
+        self.vm = start("--kernel", guest.guest_kernel(args.release) / "vmlinuz", "--initrd", image,
+                        "--append", "console=tty0 console=ttyAMA0 quiet panic=-1 "
+                        "vt.global_cursor_default=0 consoleblank=0", "--memory", "512M",
+                        "--net", "none", *options)
+        self.vm.expect("^PEARVISOR-USERSPACE-OK", 120)
+        self.vm.send("stty -echo; PS1=\n")
+        self.run("true")
+
+    def run(self, line, timeout=60):
+        status, output = self.vm.command_output(line, timeout)
+        if status != 0:
+            raise Failure(f"'{line}' succeeds, not status {status}: {output.strip()}")
+        return output.strip()
+
+    def framebuffer(self):
+        """A hash of what /dev/fb0 shows."""
+        return self.run("md5sum </dev/fb0").split()[0]
+
+    def end(self):
+        self.vm.send("poweroff -f\n")
+        if self.vm.wait(30) != 0:
+            raise Failure("exit status 0 after power-off")
+
+
+def read_png(path):
+    """Width, height and the pixels as the guest's framebuffer has them: B, G, R, 0."""
+    data = path.read_bytes()
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        raise Failure(f"{path} is a PNG file")
+    at, chunks = 8, {}
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at:at + 8])
+        body = data[at + 8:at + 8 + size]
+        if zlib.crc32(kind + body) != struct.unpack(">I", data[at + 8 + size:at + 12 + size])[0]:
+            raise Failure(f"the checksum of {kind} is right")
+        chunks[kind] = body
+        at += 12 + size
+    width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    rows = zlib.decompress(chunks[b"IDAT"])
+    if (depth, colour) != (8, 2) or len(rows) != (3 * width + 1) * height:
+        raise Failure("the PNG has 8-bit RGB rows")
+    pixels = bytearray(4 * width * height)
+    for y in range(height):
+        row = rows[y * (3 * width + 1):(y + 1) * (3 * width + 1)]
+        if row[0]:
+            raise Failure("rows have no filter")
+        for colour in range(3):
+            pixels[4 * width * y + colour:4 * width * (y + 1):4] = row[3 - colour::3]
+    return width, height, bytes(pixels)
+
+
+def saved(vm, path):
+    """The picture that SIGUSR1 saves."""
+    before = path.stat().st_mtime_ns if path.exists() else None
+    vm.vm.process.send_signal(signal.SIGUSR1)
+    for _ in range(100 * guest.PATIENCE):
+        if path.exists() and path.stat().st_mtime_ns != before:
+            return read_png(path)
+        time.sleep(0.1)
+    raise Failure("SIGUSR1 saves a picture")
+
+
+def check_picture(vm, picture):
+    width, height, pixels = picture
+    if (width, height) != (WIDTH, HEIGHT):
+        raise Failure(f"a picture of {WIDTH}x{HEIGHT}, not {width}x{height}")
+    want = vm.framebuffer()
+    if hashlib.md5(pixels).hexdigest() != want:
+        raise Failure("the picture is the framebuffer's")
+    if len(set(pixels)) < 2:
+        raise Failure("there is something in the picture")
+
+
+def settle(vm, text):
+    """Writes on the framebuffer console, and waits until the driver has flushed it."""
+    vm.run(f"echo '{text}' >/dev/tty1; sleep 1")
+
+
+def png(start, args, folder):
+    path = folder / "picture.png"
+    vm = Shell(start, args, folder, "--gpu", f"2d,size={WIDTH}x{HEIGHT}", "--display",
+               f"png={path}")
+    vm.run("grep -q virtio_gpu /proc/fb")
+    settle(vm, "hello from the guest")
+    first = saved(vm, path)
+    check_picture(vm, first)
+    settle(vm, "and again")
+    second = saved(vm, path)
+    check_picture(vm, second)
+    if first == second:
+        raise Failure("more text changes the picture")
+    settle(vm, "the end")
+    last = vm.framebuffer()
+    vm.end()
+    if hashlib.md5(read_png(path)[2]).hexdigest() != last:
+        raise Failure("the last picture is kept at the end")
+
+
+TESTS = {"png": png}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--release", default="13")
+    parser.add_argument("--test", action="append", choices=TESTS)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pearvisor-") as folder:
+        for name in args.test or TESTS:
+            print(f"{name} ...", flush=True)
+            if status := guest.main(TESTS[name], args, Path(folder)):
+                return status
+    return 0
+
+
+sys.exit(main())

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The library of VMs: created, started, talked to, paused, stopped, crashed, cloned, deleted."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import guest
+from guest import Failure
+
+MANY = 6
+
+
+class Library:
+    def __init__(self, home):
+        self.environment = {**os.environ, "PEARVISOR_HOME": home}
+        self.folder = Path(home) / "vms"
+
+    def run(self, *words):
+        return subprocess.run([guest.PROGRAM, *words], capture_output=True, text=True,
+                              env=self.environment, timeout=120 * guest.PATIENCE)
+
+    def do(self, *words):
+        done = self.run(*words)
+        if done.returncode:
+            raise Failure(f"{' '.join(map(str, words))}: {done.stderr.strip()}")
+        return done.stdout
+
+    def refused(self, status, expected, *words):
+        done = self.run(*words)
+        if done.returncode != status or expected not in done.stderr or done.stderr.count("\n") != 1:
+            raise Failure(f"{' '.join(map(str, words))}: status {done.returncode}, {done.stderr!r}")
+
+    def states(self):
+        return {row["name"]: row["state"] for row in json.loads(self.do("list", "--json"))}
+
+    def expect_states(self, **expected):
+        if self.states() != expected:
+            raise Failure(f"states {self.states()}, expected {expected}")
+
+    def wait_for_output(self, name, text, seconds):
+        deadline = time.monotonic() + seconds * guest.PATIENCE
+        while text not in self.do("logs", name):
+            if time.monotonic() > deadline:
+                raise Failure(f"{name}: no '{text}' on its console: {self.do('logs', name)[-500:]}")
+            time.sleep(0.5)
+
+    def process(self, name):
+        """The process that holds a VM's lock."""
+        lock = self.folder / name / "run/lock"
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
+            try:
+                if link.readlink() == lock:
+                    return int(link.parts[2])
+            except OSError:
+                pass  # it ended just now
+        raise Failure(f"{name}: nobody has its lock")
+
+    def console(self, name, send, expect):
+        """Types into a VM's console as `pearvisor console` would."""
+        before = os.getcwd()
+        os.chdir(self.folder / name)  # a socket's path is short
+        with socket.socket(socket.AF_UNIX) as console:
+            console.connect("run/console.sock")
+            os.chdir(before)
+            console.settimeout(60 * guest.PATIENCE)
+            console.sendall(send.encode())
+            heard = b""
+            while expect.encode() not in heard:
+                chunk = console.recv(4096)
+                if not chunk:
+                    raise Failure(f"{name}: the console ended before '{expect}'")
+                heard += chunk
+
+
+def one_life(library, create):
+    create("one", "--cpus", "2")
+    library.expect_states(one="created")
+    library.refused(1, "there is a VM 'one' already", "create", "one", "--disk", "/dev/null")
+    library.refused(1, "is not running", "stop", "one")
+    library.do("start", "one")
+    library.refused(1, "is running already", "start", "one")
+    library.refused(1, "is running", "delete", "one")
+    library.refused(1, "is running", "clone", "one", "two")
+    library.wait_for_output("one", "PEARVISOR-USERSPACE-OK", 120)
+    library.console("one", "echo hello-$((40 + 2))\n", "hello-42")
+    library.do("pause", "one")
+    library.expect_states(one="paused")
+    library.refused(1, "paused already", "pause", "one")
+    library.do("resume", "one")
+    library.expect_states(one="running")
+    library.do("reset", "one")
+    library.refused(1, "still runs after 0 s", "stop", "--timeout", "0", "one")
+    library.do("stop", "--now", "one")
+    library.expect_states(one="stopped")
+
+
+def crash(library):
+    library.do("start", "one")
+    os.kill(library.process("one"), signal.SIGKILL)
+    while library.states()["one"] in ("running", "starting"):
+        time.sleep(0.1)
+    library.expect_states(one="failed")
+    if "ended without a word" not in library.do("list"):
+        raise Failure("list does not say why a VM failed")
+    library.do("start", "one")
+    library.do("stop", "--now", "one")
+
+
+def configure(library):
+    file = library.folder / "one/vm.yaml"
+    file.write_text("# mine\n" + file.read_text())
+    library.do("config", "one", "set", "cpus", "1")
+    if library.do("config", "one", "get", "cpus") != "1\n" or "# mine" not in file.read_text():
+        raise Failure(f"after config set: {file.read_text()}")
+    good = file.read_text()
+    library.refused(1, "--cpus 'x'", "config", "one", "set", "cpus", "x")
+    library.refused(1, "'cpu' is not a key", "config", "one", "set", "cpu", "1")
+    library.refused(1, "'vars' is not set", "config", "one", "get", "vars")
+    if file.read_text() != good:
+        raise Failure("a refused change was made")
+    for bad, expected in ((good + "cpu: 2\n", "'cpu' is not a key"), (good + "cpus: [", ":"),
+                          (good.replace("version: 1", "version: 9"), "version '9'")):
+        file.write_text(bad)
+        library.refused(1, "vm.yaml:", "start", "one")
+        library.refused(1, expected, "start", "one")
+        if library.states()["one"] != "failed":
+            raise Failure("a VM with a bad file did not fail")
+    file.write_text(good)
+    library.do("start", "one")
+    library.do("stop", "--now", "one")
+
+
+def bad_input(library):
+    library.refused(2, "'../x': a name has", "create", "../x")
+    library.refused(2, "a name for the VM", "create", "--cpus", "1")
+    library.refused(2, "unknown option '--imge'", "create", "x", "--imge", "y")
+    library.refused(2, "needs a value", "create", "x", "--cpus")
+    library.refused(1, "no-such-image", "create", "x", "--image", "no-such-image")
+    library.refused(1, "--memory '1Q'", "create", "x", "--disk", "/dev/null", "--memory", "1Q")
+    library.refused(1, "nothing to run", "create", "x", "--cpus", "1")
+    library.refused(1, "there is no VM 'x'", "start", "x")
+    library.expect_states(one="stopped")
+
+
+def many(library):
+    names = [f"m{i}" for i in range(MANY)]
+    for name in names:
+        library.do("clone", "one", name)
+    racing = [subprocess.Popen([guest.PROGRAM, "start", name], env=library.environment,
+                               stderr=subprocess.DEVNULL) for name in names for _ in range(2)]
+    started = [process.wait() for process in racing]
+    if sorted(started) != [0] * MANY + [1] * MANY:
+        raise Failure(f"two starts of each VM at once ended with {started}")
+    library.expect_states(one="stopped", **{name: "running" for name in names})
+    library.do("stop", "--now", *names)
+    library.do("delete", *names)
+    library.expect_states(one="stopped")
+
+
+def main(start):
+    kernel = guest.guest_kernel("13")
+    with tempfile.TemporaryDirectory() as home:
+        library = Library(home)
+
+        def create(name, *options):
+            library.do("create", name, "--kernel", kernel / "vmlinuz", "--initrd",
+                       kernel / "test.img", "--append", "console=ttyAMA0 quiet pv.run=shell",
+                       "--memory", "256M", "--net", "none", *guest.engine_options(), *options)
+
+        try:
+            one_life(library, create)
+            crash(library)
+            configure(library)
+            bad_input(library)
+            many(library)
+            library.do("delete", "one")
+            library.expect_states()
+        finally:
+            for name in library.states():
+                library.run("stop", "--now", name)
+
+
+sys.exit(guest.main(main))
