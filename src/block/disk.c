@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "block/disk.h"
+#include "block/disk_internal.h"
 
 #include "base/error.h"
 #include "base/util.h"
@@ -126,21 +127,21 @@ int pv_disk_info(struct pv_disk_info *info, const char *path, struct pv_error **
     if (stat(path, &st) < 0)
         return pv_error_errno(err, errno, "disk '%s'", path);
     info->used = (uint64_t)st.st_blocks * 512;
-    /* As raw bytes, so that an image whose backing image is missing can be looked at. */
-    struct pv_block_image *file;
-    int ret = pv_block_image_open(&file, path, true, "raw", NULL, err);
-    if (ret < 0)
-        return pv_error_prefix(err, "disk '%s'", path);
-    uint8_t head[PV_BLOCK_PROBE_SIZE];
-    info->size = file->size;
-    ret = pv_block_image_read(file, head, sizeof(head), 0);
-    if (ret < 0) {
-        ret = pv_error_errno(err, -ret, "reading it");
-    } else if (pv_block_qcow2.probe(head, sizeof(head))) {
-        info->format = pv_block_qcow2.name;
-        ret = describe_qcow2(info, file, err);
+    PV_CLEANUP_FD int fd = pv_block_file_open(path, true, err);
+    const struct pv_block_format *format = NULL;
+    int ret = fd < 0 ? fd : pv_block_probe(&format, fd, path, err);
+    /* qcow2 as raw bytes, so that an image whose backing image is missing can be looked at. */
+    const bool qcow2 = format == &pv_block_qcow2;
+    struct pv_block_image *image = NULL;
+    if (ret == 0)
+        ret = pv_block_image_open(&image, path, true, qcow2 ? "raw" : format->name, NULL, err);
+    if (ret == 0) {
+        info->format = format->name;
+        info->size = image->size;
     }
-    pv_block_image_close(file);
+    if (ret == 0 && qcow2)
+        ret = describe_qcow2(info, image, err);
+    pv_block_image_close(image);
     return ret < 0 ? pv_error_prefix(err, "disk '%s'", path) : 0;
 }
 
@@ -178,13 +179,12 @@ struct copy {
     size_t unit; /* what is written or left out as a whole */
 };
 
-static bool all_zero(const uint8_t *data, size_t size)
+bool pv_disk_all_zero(const uint8_t *data, size_t size)
 {
     return size == 0 || (data[0] == 0 && !memcmp(data, data + 1, size - 1));
 }
 
-/* Reads as zeroes in the whole chain, without reading. */
-static int known_zero(struct pv_block_image *image, uint64_t offset, uint64_t *run, bool *zero)
+int pv_disk_known_zero(struct pv_block_image *image, uint64_t offset, uint64_t *run, bool *zero)
 {
     *zero = true;
     while (image) {
@@ -208,7 +208,7 @@ static int known_zero(struct pv_block_image *image, uint64_t offset, uint64_t *r
 static int write_unit(const struct copy *c, uint64_t offset, size_t size)
 {
     struct pv_block_image *to = c->to;
-    if (all_zero(c->buffer, size))
+    if (pv_disk_all_zero(c->buffer, size))
         return 0;
     if (!c->conversion->compress)
         return pv_block_image_write(to, c->buffer, size, offset);
@@ -225,7 +225,7 @@ static int copy_all(const struct copy *c, struct pv_error **err)
     while (offset < total && ret == 0) {
         uint64_t run = total - offset;
         bool zero;
-        ret = known_zero(c->from, offset, &run, &zero);
+        ret = pv_disk_known_zero(c->from, offset, &run, &zero);
         if (ret == 0 && zero && run >= c->unit) {
             offset += pv_align_down(run, c->unit);
             continue;
@@ -236,8 +236,8 @@ static int copy_all(const struct copy *c, struct pv_error **err)
         if (ret == 0)
             ret = write_unit(c, offset, size);
         offset += size;
-        if (c->conversion->progress && (offset - shown >= COPY_BYTES * 16 || offset == total)) {
-            c->conversion->progress(c->conversion->opaque, offset, total);
+        if (offset - shown >= COPY_BYTES * 16 || offset == total) {
+            pv_disk_show(&c->conversion->progress, offset, total);
             shown = offset;
         }
     }

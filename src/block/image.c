@@ -16,25 +16,23 @@
 
 /* The first row that knows the file opens it. */
 static const struct pv_block_format *const formats[] = {
-    &pv_block_qcow2,
-    &pv_block_raw,
+    &pv_block_qcow2, &pv_block_vmdk, &pv_block_vhdx, &pv_block_vdi, &pv_block_dmg, &pv_block_raw,
 };
+
+#define KNOWN "qcow2, raw, vmdk, vhdx, vdi and dmg"
 
 /* Formats that must not be mistaken for raw: the guest would see, and overwrite, their headers. */
 static const struct {
     const char *name;
-    unsigned offset, len;
+    unsigned len;
     const char *magic;
 } foreign[] = {
-    {"VMDK", 0, 4, "KDMV"},
-    {"VHDX", 0, 8, "vhdxfile"},
-    {"VHD", 0, 8, "conectix"},
-    {"VDI", 0x40, 4, "\x7f\x10\xda\xbe"},
-    {"compressed (gzip)", 0, 3, "\x1f\x8b\x08"},
-    {"compressed (xz)", 0, 6,
+    {"VHD", 8, "conectix"},
+    {"compressed (gzip)", 3, "\x1f\x8b\x08"},
+    {"compressed (xz)", 6,
      "\xfd"
      "7zXZ"},
-    {"compressed (zstd)", 0, 4, "\x28\xb5\x2f\xfd"},
+    {"compressed (zstd)", 4, "\x28\xb5\x2f\xfd"},
 };
 
 static int lock_file(int fd, bool read_only, struct pv_error **err)
@@ -82,33 +80,50 @@ static int check_chain(const struct pv_block_source *source, struct pv_error **e
     return 0;
 }
 
-static int probe(const struct pv_block_format **format, int fd, const char *name,
-                 struct pv_error **err)
+static int read_head(struct pv_block_head *head, int fd, const char *path, struct pv_error **err)
 {
-    for (size_t i = 0; name && i < PV_ARRAY_SIZE(formats); i++) {
+    *head = (struct pv_block_head){.path = path};
+    const ssize_t got = pread(fd, head->start, sizeof(head->start), 0);
+    const off_t end = lseek(fd, 0, SEEK_END);
+    if (got < 0 || end < 0)
+        return pv_error_errno(err, errno, "reading it");
+    head->size = (size_t)got;
+    const off_t last = end - (off_t)sizeof(head->end);
+    if (last >= 0 && pread(fd, head->end, sizeof(head->end), last) < 0)
+        return pv_error_errno(err, errno, "reading its end");
+    return 0;
+}
+
+int pv_block_probe(const struct pv_block_format **format, int fd, const char *path,
+                   struct pv_error **err)
+{
+    struct pv_block_head head;
+    int ret = read_head(&head, fd, path, err);
+    if (ret < 0)
+        return ret;
+    for (size_t i = 0; i < PV_ARRAY_SIZE(foreign); i++)
+        if (foreign[i].len <= head.size && !memcmp(head.start, foreign[i].magic, foreign[i].len))
+            return pv_error_set(err, EINVAL, "it is a %s image; want " KNOWN, foreign[i].name);
+    /* Raw takes all that no other knows. */
+    size_t i = 0;
+    while (!formats[i]->probe(&head))
+        i++;
+    *format = formats[i];
+    return 0;
+}
+
+static int find_format(const struct pv_block_format **format, int fd, const char *path,
+                       const char *name, struct pv_error **err)
+{
+    if (!name)
+        return pv_block_probe(format, fd, path, err);
+    for (size_t i = 0; i < PV_ARRAY_SIZE(formats); i++) {
         if (!strcmp(formats[i]->name, name)) {
             *format = formats[i];
             return 0;
         }
     }
-    if (name)
-        return pv_error_set(err, ENOTSUP, "disk format '%s' is not known; qcow2 and raw are", name);
-    uint8_t head[PV_BLOCK_PROBE_SIZE];
-    ssize_t got = pread(fd, head, sizeof(head), 0);
-    if (got < 0)
-        return pv_error_errno(err, errno, "reading it");
-    for (size_t i = 0; i < PV_ARRAY_SIZE(foreign); i++)
-        if (foreign[i].offset + foreign[i].len <= (size_t)got &&
-            !memcmp(head + foreign[i].offset, foreign[i].magic, foreign[i].len))
-            return pv_error_set(err, EINVAL, "it is a %s image, want raw or qcow2",
-                                foreign[i].name);
-    for (size_t i = 0; i < PV_ARRAY_SIZE(formats); i++) {
-        if (formats[i]->probe(head, (size_t)got)) {
-            *format = formats[i];
-            return 0;
-        }
-    }
-    return pv_error_set(err, EINVAL, "unknown disk format");
+    return pv_error_set(err, ENOTSUP, "disk format '%s' is not known; " KNOWN " are", name);
 }
 
 int pv_block_file_open(const char *path, bool read_only, struct pv_error **err)
@@ -135,7 +150,7 @@ int pv_block_image_open(struct pv_block_image **out, const char *path, bool read
     if (ret == 0)
         ret = lock_file(fd, read_only, err);
     if (ret == 0)
-        ret = probe(&format, fd, format_name, err);
+        ret = find_format(&format, fd, path, format_name, err);
     if (ret == 0)
         ret = format->open(out, &source, err);
     if (ret == 0)

@@ -35,6 +35,11 @@ struct pv_block_image_ops {
     int (*flush)(struct pv_block_image *image);
     int (*discard)(struct pv_block_image *image, uint64_t offset, uint64_t length);
     int (*zero)(struct pv_block_image *image, uint64_t offset, uint64_t length, bool unmap);
+    /*
+     * Makes the disk longer, where it reads as zeroes, or shorter; changes image->size. No request
+     * is under way. NULL where the format cannot.
+     */
+    int (*resize)(struct pv_block_image *image, uint64_t size);
     /* How the range begins, and for how many bytes (1 to length) that holds. */
     int (*extent)(struct pv_block_image *image, uint64_t offset, uint64_t length,
                   enum pv_block_extent *what, uint64_t *run);
@@ -57,17 +62,24 @@ struct pv_block_source {
     const char *path; /* names inside the image are relative to its folder */
     bool read_only;
     bool repair; /* opened to be repaired: damage is no reason to refuse */
+    bool alone;  /* without its backing image: for what the image itself stores */
     /* The image that refers to this one, and so on; NULL for the first. Valid while opening. */
     const struct pv_block_source *parent;
 };
 
-/* Enough of a file's beginning to tell its format. */
+/* Enough of a file to tell its format. */
 #define PV_BLOCK_PROBE_SIZE 512u
+struct pv_block_head {
+    uint8_t start[PV_BLOCK_PROBE_SIZE]; /* zeroes where the file is shorter */
+    size_t size;
+    uint8_t end[PV_BLOCK_PROBE_SIZE]; /* its last bytes; zeroes where it is shorter */
+    const char *path;
+};
 
 /* Rows of the format table. */
 struct pv_block_format {
     const char *name;
-    bool (*probe)(const uint8_t *head, size_t len);
+    bool (*probe)(const struct pv_block_head *head);
     /* Takes over source->fd on success. */
     int (*open)(struct pv_block_image **out, const struct pv_block_source *source,
                 struct pv_error **err);
@@ -76,6 +88,15 @@ struct pv_block_format {
 /* Anything: the bytes of the file are the bytes of the disk. */
 extern const struct pv_block_format pv_block_raw;
 extern const struct pv_block_format pv_block_qcow2;
+/* For reading only. */
+extern const struct pv_block_format pv_block_dmg;
+extern const struct pv_block_format pv_block_vdi;
+extern const struct pv_block_format pv_block_vhdx;
+extern const struct pv_block_format pv_block_vmdk;
+
+/* What the file looks like; a constant. */
+int pv_block_probe(const struct pv_block_format **format, int fd, const char *path,
+                   struct pv_error **err);
 
 /*
  * Opens and locks `path` as an image: of the format named, or what it is probed to be when `format`

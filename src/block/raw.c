@@ -122,6 +122,21 @@ static int raw_zero(struct pv_block_image *image, uint64_t offset, uint64_t leng
     return ret == -EOPNOTSUPP ? write_zeroes(image, offset, length) : ret;
 }
 
+static int raw_resize(struct pv_block_image *image, uint64_t size)
+{
+    struct stat st;
+    if (fstat(raw_fd(image), &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -ENOTSUP;
+    if (size > INT64_MAX)
+        return -EFBIG;
+    if (ftruncate(raw_fd(image), (off_t)size) < 0)
+        return -errno;
+    image->size = size;
+    return 0;
+}
+
 /* Holes are zeroes; where a file system does not know, all is data. */
 static int raw_extent(struct pv_block_image *image, uint64_t offset, uint64_t length,
                       enum pv_block_extent *what, uint64_t *run)
@@ -159,11 +174,12 @@ static const struct pv_block_image_ops raw_ops = {
     .flush = raw_flush,
     .discard = raw_discard,
     .zero = raw_zero,
+    .resize = raw_resize,
     .extent = raw_extent,
     .close = raw_close,
 };
 
-static bool raw_probe(const uint8_t *head, size_t len)
+static bool raw_probe(const struct pv_block_head *head)
 {
     return true;
 }

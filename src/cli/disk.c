@@ -5,7 +5,9 @@
 #include "base/parse.h"
 #include "base/util.h"
 #include "cli/cli.h"
+#include "cli/disk.h"
 
+#include <jansson.h>
 #include <string.h>
 
 struct verb {
@@ -95,38 +97,70 @@ static void show_line(const char *name, const char *value)
         printf("%-14s %s\n", name, value);
 }
 
+static void show_info(const struct pv_disk_info *i)
+{
+    char text[SIZE_TEXT];
+    show_line("format", i->format);
+    printf("%-14s %s (%llu bytes)\n", "size", pv_format_size(i->size, text),
+           (unsigned long long)i->size);
+    show_line("on disk", pv_format_size(i->used, text));
+    show_line("backing", i->backing);
+    show_line("backing format", i->backing_format);
+    show_line("data file", i->data_file);
+    if (!i->cluster_size)
+        return;
+    printf("%-14s %u\n%-14s %s\n", "version", i->version, "cluster size",
+           pv_format_size(i->cluster_size, text));
+    printf("%-14s %u bits%s\n%-14s %s\n", "refcounts", i->refcount_bits,
+           i->lazy_refcounts ? ", lazy" : "", "compression", i->compression);
+    printf("%-14s %s\n%-14s %u\n", "subclusters", i->extended_l2 ? "yes" : "no", "snapshots",
+           i->snapshots);
+    if (i->corrupt || i->dirty)
+        show_line("state", i->corrupt ? "damaged" : "was not closed");
+}
+
+static int show_info_json(const struct pv_disk_info *i)
+{
+    json_t *root =
+        json_pack("{s:s, s:I, s:I, s:s*, s:s*, s:s*}", "format", i->format, "size",
+                  (json_int_t)i->size, "on-disk", (json_int_t)i->used, "backing", i->backing,
+                  "backing-format", i->backing_format, "data-file", i->data_file);
+    if (root && i->cluster_size) {
+        json_t *more =
+            json_pack("{s:i, s:i, s:i, s:b, s:s, s:b, s:i, s:b, s:b}", "version", (int)i->version,
+                      "cluster-size", (int)i->cluster_size, "refcount-bits", (int)i->refcount_bits,
+                      "lazy-refcounts", i->lazy_refcounts, "compression", i->compression,
+                      "extended-l2", i->extended_l2, "snapshots", (int)i->snapshots, "damaged",
+                      i->corrupt, "not-closed", i->dirty);
+        json_object_update(root, more);
+        json_decref(more);
+    }
+    return cli_disk_print_json(root);
+}
+
 static int info(const struct cli_command *command, int argc, char **argv)
 {
-    static const struct option options[] = {CLI_HELP_OPTION, {0}};
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, CLI_HELP_OPTION, {0}};
     struct pv_error *err = NULL;
     struct pv_disk_info i;
-    char text[SIZE_TEXT];
-    int option = cli_next_option(command, argc, argv, options);
-    if (option != -1)
-        return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
+    bool json = false;
+    int option;
+    while ((option = cli_next_option(command, argc, argv, options)) != -1) {
+        if (option != 'j')
+            return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
+        json = true;
+    }
     if (argc - optind != 1)
         return cli_usage(command, "info wants one FILE");
     if (pv_disk_info(&i, argv[optind], &err) < 0)
         return cli_fail(&err);
-    show_line("format", i.format);
-    printf("%-14s %s (%llu bytes)\n", "size", pv_format_size(i.size, text),
-           (unsigned long long)i.size);
-    show_line("on disk", pv_format_size(i.used, text));
-    show_line("backing", i.backing);
-    show_line("backing format", i.backing_format);
-    show_line("data file", i.data_file);
-    if (i.cluster_size) {
-        printf("%-14s %u\n%-14s %s\n", "version", i.version, "cluster size",
-               pv_format_size(i.cluster_size, text));
-        printf("%-14s %u bits%s\n%-14s %s\n", "refcounts", i.refcount_bits,
-               i.lazy_refcounts ? ", lazy" : "", "compression", i.compression);
-        printf("%-14s %s\n%-14s %u\n", "subclusters", i.extended_l2 ? "yes" : "no", "snapshots",
-               i.snapshots);
-        if (i.corrupt || i.dirty)
-            show_line("state", i.corrupt ? "damaged" : "was not closed");
-    }
+    int status = CLI_OK;
+    if (json)
+        status = show_info_json(&i);
+    else
+        show_info(&i);
     pv_disk_info_finish(&i);
-    return CLI_OK;
+    return status;
 }
 
 static int check(const struct cli_command *command, int argc, char **argv)
@@ -158,11 +192,6 @@ static int check(const struct cli_command *command, int argc, char **argv)
     return c.errors || c.leaks ? CLI_FAILURE : CLI_OK;
 }
 
-static void show_progress(void *opaque, uint64_t done, uint64_t total)
-{
-    fprintf(stderr, "\r%3u%%%s", (unsigned)(done * 100 / total), done == total ? "\n" : "");
-}
-
 static int convert(const struct cli_command *command, int argc, char **argv)
 {
     static const struct option options[] = {
@@ -184,8 +213,7 @@ static int convert(const struct cli_command *command, int argc, char **argv)
         return cli_usage(command, "convert wants two FILEs, the source and the new one");
     if (c.options.backing)
         return cli_usage(command, "convert makes whole images; --backing is for create");
-    if (isatty(STDERR_FILENO))
-        c.progress = show_progress;
+    c.progress = cli_disk_progress();
     return pv_disk_convert(argv[optind], argv[optind + 1], &c, &err) < 0 ? cli_fail(&err) : CLI_OK;
 }
 
@@ -194,13 +222,21 @@ static const struct verb verbs[] = {
     {"info", info},
     {"check", check},
     {"convert", convert},
+    {"resize", cli_disk_resize},
+    {"compact", cli_disk_compact},
+    {"snapshot", cli_disk_snapshot},
+    {"commit", cli_disk_commit},
+    {"rebase", cli_disk_rebase},
+    {"map", cli_disk_map},
 };
+
+#define VERBS "create, info, check, convert, resize, compact, snapshot, commit, rebase or map"
 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
     const char *names[PV_ARRAY_SIZE(verbs) + 1] = {0};
     if (argc < 2)
-        return cli_usage(command, "what to do is missing: create, info, check or convert");
+        return cli_usage(command, "what to do is missing: " VERBS);
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
         fputs(command->help, stdout);
         return CLI_OK;
@@ -212,18 +248,24 @@ static int run(const struct cli_command *command, int argc, char **argv)
     }
     const char *nearest = cli_nearest(argv[1], names);
     return nearest ? cli_usage(command, "unknown verb '%s'; did you mean '%s'?", argv[1], nearest)
-                   : cli_usage(command, "unknown verb '%s'; use create, info, check or convert",
-                               argv[1]);
+                   : cli_usage(command, "unknown verb '%s'; use " VERBS, argv[1]);
 }
 
 const struct cli_command cli_disk = {
     .name = "disk",
-    .summary = "make, look at, check and convert disk images",
+    .summary = "make, look at, check, convert and change disk images",
     .help =
         "usage: pearvisor disk create [OPTIONS] FILE SIZE\n"
-        "       pearvisor disk info FILE\n"
+        "       pearvisor disk info [--json] FILE\n"
         "       pearvisor disk check [--repair] FILE\n"
         "       pearvisor disk convert [OPTIONS] [--compress] FILE NEW\n"
+        "       pearvisor disk resize [--shrink] FILE [+]SIZE\n"
+        "       pearvisor disk compact FILE\n"
+        "       pearvisor disk snapshot create|apply|delete FILE NAME\n"
+        "       pearvisor disk snapshot list [--json] FILE\n"
+        "       pearvisor disk commit [--keep] FILE\n"
+        "       pearvisor disk rebase [--unsafe] [--backing NAME] [--backing-format NAME] FILE\n"
+        "       pearvisor disk map [--json] FILE\n"
         "\n"
         "Formats are qcow2 (the default for what is made) and raw; what is read is probed.\n"
         "\n"
@@ -239,6 +281,14 @@ const struct cli_command cli_disk = {
         "  --compress             convert: compress every cluster\n"
         "\n"
         "check prints errors and leaks and ends with status 1 if there are any; --repair counts\n"
-        "all refcounts anew.\n",
+        "all refcounts anew.\n"
+        "resize takes the new size, or with + what to add; --shrink allows it to lose what is\n"
+        "beyond a smaller size. compact gives back the space of stored zeroes and of the file's\n"
+        "free end. A snapshot is kept inside its qcow2 image, for a disk that no VM uses; apply\n"
+        "goes back to it, and what was written since is lost.\n"
+        "commit writes what the image stores into its backing image and empties it (not with\n"
+        "--keep). rebase gives it another backing image, or none; the contents stay, unless\n"
+        "--unsafe only changes the name. map shows which parts are stored, and how deep in the\n"
+        "chain.\n",
     .run = run,
 };

@@ -6,6 +6,7 @@ After every step `qemu-img check` must find nothing wrong, and the contents must
 file that was kept beside it. `--images N --seed S` runs more; a failing image is kept and named.
 """
 import argparse
+import json
 import pathlib
 import random
 import shutil
@@ -24,12 +25,21 @@ def run(*command, check=True):
     return done
 
 
+def same(a, b):
+    """Contents; a shorter file goes on as zeroes."""
+    a, b = a.read_bytes(), b.read_bytes()
+    size = max(len(a), len(b))
+    return a.ljust(size, b"\0") == b.ljust(size, b"\0")
+
+
 class Trial:
     def __init__(self, folder, tools, rng):
         self.folder, self.tools, self.rng = folder, tools, rng
         self.image = folder / "image.qcow2"
         self.model = folder / "model.raw"
         self.log = []
+        self.snapshots = set()  # the contents of each are in a file of its name
+        self.serial = 0
 
     def step(self, name, *command):
         self.log.append(" ".join(str(c) for c in command))
@@ -116,12 +126,118 @@ class Trial:
                 model.write(bytes([byte]) * length)
         self.step("their requests", "qemu-io", "-f", "qcow2", *commands, self.image)
 
+    def disk(self, *arguments):
+        return [self.tools.pearvisor, "disk", *arguments]
+
+    def info(self):
+        return json.loads(run(*self.disk("info", "--json", self.image)).stdout)
+
     def snapshot(self):
-        name = f"s{self.rng.randrange(1000)}"
-        info = run("qemu-img", "info", self.image).stdout
-        if "refcount bits: 1\n" in info or "data file:" in info:
+        """Makes one, deletes one or goes back to one, either of us."""
+        info = self.info()
+        if info["refcount-bits"] == 1 or "data-file" in info:
             return
-        self.step("snapshot", "qemu-img", "snapshot", "-c", name, self.image)
+        names = sorted(self.snapshots)
+        action = self.rng.choice(["create", "create", "apply", "delete"]) if names else "create"
+        if action == "create":
+            self.serial += 1
+            name = f"s{self.serial}"
+            shutil.copyfile(self.model, self.folder / name)
+            self.snapshots.add(name)
+        else:
+            name = self.rng.choice(names)
+        if action == "apply":
+            shutil.copyfile(self.folder / name, self.model)
+        elif action == "delete":
+            self.snapshots.remove(name)
+        if self.rng.random() < 0.7:
+            command = self.disk("snapshot", action, self.image, name)
+        else:
+            command = ["qemu-img", "snapshot", {"create": "-c", "apply": "-a", "delete": "-d"}[action],
+                       name, self.image]
+        self.step(f"snapshot {action}", *command)
+        listed = json.loads(run(*self.disk("snapshot", "list", "--json", self.image)).stdout)
+        if {s["name"] for s in listed} != self.snapshots:
+            raise RuntimeError(f"snapshots are {listed}, want {self.snapshots}")
+        if self.snapshots:
+            name = self.rng.choice(sorted(self.snapshots))
+            other = self.folder / "snapshot.raw"
+            run("qemu-img", "convert", "-l", f"snapshot.name={name}", "-O", "raw", self.image, other)
+            if not same(other, self.folder / name):
+                raise RuntimeError(f"snapshot {name} has changed")
+
+    def resize(self):
+        """Longer or shorter; what is gained reads as zeroes, whatever is behind it."""
+        info = self.info()
+        old = self.model.stat().st_size
+        shrink = self.rng.random() < 0.3 and not self.snapshots
+        size = max((self.rng.randrange(1 << 19, old) if shrink
+                    else old + self.rng.randrange(6 << 20)) // 512 * 512, 512)
+        command = self.disk("resize", *(["--shrink"] if shrink else []), self.image, size)
+        if "data-file" in info or (self.snapshots and info["version"] == 2):
+            if run(*command, check=False).returncode != 1:
+                raise RuntimeError("resizing this image was not refused")
+            self.verify("refused resize")
+            return
+        with self.model.open("r+b") as model:
+            model.truncate(size)
+        self.step("resize", *command)
+
+    def compact(self):
+        self.step("compact", *self.disk("compact", self.image))
+
+    def rebase(self):
+        """Onto another backing image, or none; then, with the name only, back and forth."""
+        info = self.info()
+        if self.snapshots or "data-file" in info:
+            return
+        if self.rng.random() < 0.4:
+            self.step("rebase", *self.disk("rebase", self.image))
+            return
+        other = self.folder / f"base{self.rng.randrange(1000)}.raw"
+        size = self.model.stat().st_size
+        data = bytearray(self.model.read_bytes()[:self.rng.randrange(1, size)])
+        for _ in range(5):
+            at = self.rng.randrange(len(data))
+            data[at:at + 5000] = b""
+        other.write_bytes(data[:len(data) // 512 * 512 or 512].ljust(512, b"x"))
+        self.step("rebase", *self.disk("rebase", "--backing", other.name, self.image))
+        run(*self.disk("rebase", "--unsafe", "--backing", "nothing", "--backing-format", "raw",
+                       self.image))
+        run(*self.disk("rebase", "--unsafe", "--backing", other.name, "--backing-format", "raw",
+                       self.image))
+        self.verify("rebase back")
+
+    def commit(self):
+        """Into the backing image, which then is the disk; the image goes on as an empty one."""
+        info = self.info()
+        command = self.disk("commit", self.image)
+        if "backing" not in info or self.snapshots:
+            if run(*command, check=False).returncode != 1:
+                raise RuntimeError("this commit was not refused")
+            return
+        self.step("commit", *command)
+        extents = json.loads(run(*self.disk("map", "--json", self.image)).stdout)
+        if any(e["depth"] == 0 and e["kind"] != "absent" for e in extents):
+            raise RuntimeError(f"after commit the image still has {extents}")
+
+    def compare_map(self):
+        """Data and zeroes where qemu-img has them."""
+        def flat(extents, kind):
+            out = []
+            for e in extents:
+                piece = [e["start"], e["length"], kind(e)]
+                if out and out[-1][2] == piece[2]:
+                    out[-1][1] += piece[1]
+                else:
+                    out.append(piece)
+            return out
+        ours = json.loads(run(*self.disk("map", "--json", self.image)).stdout)
+        theirs = json.loads(run("qemu-img", "map", "--output=json", self.image).stdout)
+        a = flat(ours, lambda e: (e["kind"] == "data", e["depth"] if e["kind"] == "data" else 0))
+        b = flat(theirs, lambda e: (e["data"], e["depth"] if e["data"] else 0))
+        if a != b:
+            raise RuntimeError(f"map: we have {a}, qemu-img {b}")
 
     def convert(self):
         """Through our converter: the new image replaces the old."""
@@ -134,14 +250,18 @@ class Trial:
         self.log.append(" ".join(map(str, command)))
         run(*command, self.image, other)
         other.replace(self.image)
+        self.snapshots = set()
         self.verify("conversion")
 
     def run(self):
         self.make()
-        steps = [self.ours, self.ours, self.theirs, self.snapshot, self.convert]
-        for _ in range(6):
+        steps = [self.ours, self.ours, self.ours, self.theirs, self.theirs, self.snapshot,
+                 self.snapshot, self.snapshot, self.convert, self.resize, self.compact, self.rebase,
+                 self.commit]
+        for _ in range(9):
             self.rng.choice(steps)()
         self.ours()
+        self.compare_map()
 
 
 def main():

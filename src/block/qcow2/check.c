@@ -92,56 +92,33 @@ static int count_l1(struct count *c, const uint64_t *l1, uint32_t size, bool act
     return 0;
 }
 
-/* A table of big-endian 64-bit entries in the file. */
-static int load_table(struct qcow2 *q, uint64_t **out, uint64_t offset, uint64_t entries)
+static int count_snapshot(struct count *c, const struct qcow2_snapshot *s, void *l2)
 {
-    uint64_t *table = malloc((size_t)(entries + 1) * 8);
-    if (!table)
-        return -ENOMEM;
-    int ret = pv_block_image_read(q->file, table, (size_t)entries * 8, offset);
-    for (uint64_t i = 0; ret == 0 && i < entries; i++)
-        table[i] = be64toh(table[i]);
-    *out = table;
-    return ret;
+    struct qcow2 *q = c->q;
+    if ((s->l1_offset & (q->cluster_size - 1)) || (uint64_t)s->l1_size * 8 > QCOW2_L1_BYTES_MAX) {
+        c->result->errors++;
+        return 0;
+    }
+    refer(c, s->l1_offset, (uint64_t)s->l1_size * 8);
+    PV_CLEANUP_FREE uint64_t *l1 = NULL;
+    int ret = qcow2_table_load(q, &l1, s->l1_offset, s->l1_size);
+    return ret < 0 ? ret : count_l1(c, l1, s->l1_size, false, l2);
 }
-
-/* "Snapshots": the fields that matter here. */
-struct __attribute__((packed)) disk_snapshot {
-    uint64_t l1_offset;
-    uint32_t l1_size;
-    uint16_t id_size, name_size;
-    uint8_t times[16];
-    uint32_t vm_state_size;
-    uint32_t extra_size;
-};
 
 static int count_snapshots(struct count *c, void *l2)
 {
     struct qcow2 *q = c->q;
-    uint64_t at = q->header.snapshots_offset;
-    for (uint32_t i = 0; i < q->header.snapshot_count; i++) {
-        struct disk_snapshot s;
-        int ret = pv_block_image_read(q->file, &s, sizeof(s), at);
-        if (ret < 0)
-            return ret;
-        at = pv_align_up(
-            at + sizeof(s) + be32toh(s.extra_size) + be16toh(s.id_size) + be16toh(s.name_size), 8);
-        const uint64_t offset = be64toh(s.l1_offset);
-        const uint32_t size = be32toh(s.l1_size);
-        if ((offset & (q->cluster_size - 1)) || (uint64_t)size * 8 > QCOW2_L1_BYTES_MAX) {
-            c->result->errors++;
-            continue;
-        }
-        refer(c, offset, (uint64_t)size * 8);
-        PV_CLEANUP_FREE uint64_t *l1 = NULL;
-        ret = load_table(q, &l1, offset, size);
-        if (ret == 0)
-            ret = count_l1(c, l1, size, false, l2);
-        if (ret < 0)
-            return ret;
+    struct qcow2_snapshots list;
+    int ret = qcow2_snapshots_load(q, &list);
+    if (ret == -EIO) {
+        c->result->errors++;
+        ret = 0;
     }
-    refer(c, q->header.snapshots_offset, at - q->header.snapshots_offset);
-    return 0;
+    for (uint32_t i = 0; i < list.count && ret == 0; i++)
+        ret = count_snapshot(c, &list.all[i], l2);
+    refer(c, q->header.snapshots_offset, list.bytes);
+    qcow2_snapshots_finish(&list);
+    return ret;
 }
 
 /* "Bitmaps": a directory, each entry naming a table of clusters. */
@@ -177,7 +154,7 @@ static int count_bitmaps(struct count *c)
         }
         refer(c, offset, (uint64_t)size * 8);
         PV_CLEANUP_FREE uint64_t *table = NULL;
-        ret = load_table(q, &table, offset, size);
+        ret = qcow2_table_load(q, &table, offset, size);
         if (ret < 0)
             return ret;
         for (uint32_t j = 0; j < size; j++)

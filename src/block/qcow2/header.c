@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The header and its extensions: what a file claims, checked before anything rests on it. */
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/error.h"
 #include "block/qcow2/qcow2.h"
@@ -42,20 +43,6 @@ struct disk_header {
 };
 _Static_assert(sizeof(struct disk_header) == 112, "Header");
 _Static_assert(offsetof(struct disk_header, incompatible) == V2_LENGTH, "Header");
-
-static uint32_t be32_at(const uint8_t *p)
-{
-    uint32_t value;
-    memcpy(&value, p, 4);
-    return be32toh(value);
-}
-
-static uint64_t be64_at(const uint8_t *p)
-{
-    uint64_t value;
-    memcpy(&value, p, 8);
-    return be64toh(value);
-}
 
 /* ---- Checks ---- */
 
@@ -159,7 +146,7 @@ static int read_extensions(struct qcow2_header *h, const uint8_t *head, size_t a
                            struct pv_error **err)
 {
     while (at + 8 <= end) {
-        const uint32_t type = be32_at(head + at), len = be32_at(head + at + 4);
+        const uint32_t type = pv_be32(head + at), len = pv_be32(head + at + 4);
         at += 8;
         if (type == EXTENSION_END)
             return 0;
@@ -173,9 +160,9 @@ static int read_extensions(struct qcow2_header *h, const uint8_t *head, size_t a
             ret = take_name(&h->data_file, "data file name", head + at, len, err);
         } else if (type == EXTENSION_BITMAPS && len >= 24 &&
                    (h->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
-            h->bitmap_count = be32_at(head + at);
-            h->bitmap_directory_size = be64_at(head + at + 8);
-            h->bitmap_directory_offset = be64_at(head + at + 16);
+            h->bitmap_count = pv_be32(head + at);
+            h->bitmap_directory_size = pv_be64(head + at + 8);
+            h->bitmap_directory_offset = pv_be64(head + at + 16);
         }
         if (ret < 0)
             return ret;
@@ -275,4 +262,103 @@ int qcow2_header_write_features(struct qcow2 *q)
                                htobe64(q->header.autoclear)};
     return pv_block_image_write(q->file, words, sizeof(words),
                                 offsetof(struct disk_header, incompatible));
+}
+
+int qcow2_header_write_size(struct qcow2 *q)
+{
+    struct disk_header d = {
+        .size = htobe64(q->header.size),
+        .crypt_method = htobe32(q->header.crypt_method),
+        .l1_size = htobe32(q->header.l1_size),
+        .l1_offset = htobe64(q->header.l1_offset),
+    };
+    const size_t from = offsetof(struct disk_header, size);
+    const size_t to = offsetof(struct disk_header, refcount_table_offset);
+    return pv_block_image_write(q->file, (uint8_t *)&d + from, to - from, from);
+}
+
+int qcow2_header_write_snapshots(struct qcow2 *q)
+{
+    struct disk_header d = {
+        .snapshot_count = htobe32(q->header.snapshot_count),
+        .snapshots_offset = htobe64(q->header.snapshots_offset),
+    };
+    const size_t from = offsetof(struct disk_header, snapshot_count);
+    const size_t to = offsetof(struct disk_header, incompatible);
+    return pv_block_image_write(q->file, (uint8_t *)&d + from, to - from, from);
+}
+
+/* ---- Another backing image ---- */
+
+static void put_extension(uint8_t *out, size_t *at, uint32_t type, const void *data, uint32_t len)
+{
+    const uint32_t head[2] = {htobe32(type), htobe32(len)};
+    memcpy(out + *at, head, sizeof(head));
+    memcpy(out + *at + sizeof(head), data, len);
+    *at += sizeof(head) + pv_align_up(len, 8);
+}
+
+/* The extensions of `head` but the backing format; they were checked when the image was opened. */
+static size_t copy_extensions(uint8_t *out, const uint8_t *head, size_t at, size_t end)
+{
+    size_t to = at;
+    while (at + 8 <= end) {
+        const uint32_t type = pv_be32(head + at), len = pv_be32(head + at + 4);
+        at += 8;
+        if (type == EXTENSION_END || len > end - at)
+            break;
+        if (type != EXTENSION_BACKING_FORMAT)
+            put_extension(out, &to, type, head + at, len);
+        at += pv_align_up(len, 8);
+    }
+    return to;
+}
+
+int qcow2_header_write_backing(struct qcow2 *q, const char *name, const char *format,
+                               struct pv_error **err)
+{
+    struct qcow2_header *h = &q->header;
+    const size_t cluster = q->cluster_size;
+    const size_t name_size = name ? strlen(name) : 0;
+    const size_t format_size = name && format ? strlen(format) : 0;
+    if (name_size > NAME_MAX_BYTES || format_size > NAME_MAX_BYTES)
+        return pv_error_set(err, ENAMETOOLONG, "backing image's name of %zu bytes, at most %u",
+                            PV_MAX(name_size, format_size), NAME_MAX_BYTES);
+    /* Room for what turns out not to fit. */
+    PV_CLEANUP_FREE uint8_t *old = malloc(cluster);
+    PV_CLEANUP_FREE uint8_t *new = calloc(1, cluster + 4 * NAME_MAX_BYTES);
+    PV_CLEANUP_FREE char *name_copy = name ? strdup(name) : NULL;
+    PV_CLEANUP_FREE char *format_copy = format_size ? strdup(format) : NULL;
+    if (!old || !new || (name && !name_copy) || (format_size && !format_copy))
+        return pv_error_set(err, ENOMEM, "out of memory");
+    int ret = pv_block_image_read(q->file, old, cluster, 0);
+    if (ret < 0)
+        return pv_error_errno(err, -ret, "reading its header");
+    memcpy(new, old, h->header_length);
+    struct disk_header d;
+    memcpy(&d, old, V2_LENGTH);
+    const size_t end = d.backing_offset ? (size_t)be64toh(d.backing_offset) : cluster;
+    size_t at = copy_extensions(new, old, h->header_length, PV_MIN(end, cluster));
+    if (format_size)
+        put_extension(new, &at, EXTENSION_BACKING_FORMAT, format, (uint32_t)format_size);
+    at += 8; /* the end of the extensions: zeroes */
+    d.backing_offset = htobe64(name ? at : 0);
+    d.backing_length = htobe32((uint32_t)name_size);
+    memcpy(new, &d, offsetof(struct disk_header, cluster_bits));
+    memcpy(new + at, name ? name : "", name_size);
+    at += name_size;
+    if (at > cluster)
+        return pv_error_set(err, ENAMETOOLONG,
+                            "the backing image's name does not fit into a cluster of %zu bytes",
+                            cluster);
+    ret = pv_block_image_write(q->file, new, at, 0);
+    if (ret == 0)
+        ret = q->file->ops->flush(q->file);
+    if (ret < 0)
+        return pv_error_errno(err, -ret, "writing its header");
+    free(h->backing_file);
+    free(h->backing_format);
+    h->backing_file = PV_STEAL(name_copy);
+    h->backing_format = PV_STEAL(format_copy);
+    return 0;
 }

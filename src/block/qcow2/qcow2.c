@@ -50,15 +50,28 @@ void qcow2_transfer_end(struct qcow2 *q)
 
 /* ---- Flushing ---- */
 
-static int write_l1(struct qcow2 *q)
+int qcow2_table_load(struct qcow2 *q, uint64_t **out, uint64_t offset, size_t entries)
 {
-    const size_t bytes = (size_t)q->header.l1_size * 8;
-    PV_CLEANUP_FREE uint64_t *disk = malloc(bytes);
+    /* One more, because a disk of no bytes has no entries. */
+    PV_CLEANUP_FREE uint64_t *table = malloc((entries + 1) * 8);
+    if (!table)
+        return -ENOMEM;
+    int ret = pv_block_image_read(q->file, table, entries * 8, offset);
+    for (size_t i = 0; i < entries && ret == 0; i++)
+        table[i] = be64toh(table[i]);
+    if (ret == 0)
+        *out = PV_STEAL(table);
+    return ret;
+}
+
+int qcow2_table_write(struct qcow2 *q, const uint64_t *table, uint64_t offset, size_t entries)
+{
+    PV_CLEANUP_FREE uint64_t *disk = malloc((entries + 1) * 8);
     if (!disk)
         return -ENOMEM;
-    for (uint32_t i = 0; i < q->header.l1_size; i++)
-        disk[i] = htobe64(q->l1[i]);
-    return pv_block_image_write(q->file, disk, bytes, q->header.l1_offset);
+    for (size_t i = 0; i < entries; i++)
+        disk[i] = htobe64(table[i]);
+    return pv_block_image_write(q->file, disk, entries * 8, offset);
 }
 
 int qcow2_metadata_write(struct qcow2 *q)
@@ -84,7 +97,7 @@ int qcow2_metadata_write(struct qcow2 *q)
         return ret;
     ret = q->file->ops->flush(q->file);
     if (ret == 0)
-        ret = write_l1(q);
+        ret = qcow2_table_write(q, q->l1, q->header.l1_offset, q->header.l1_size);
     q->l1_dirty = ret < 0;
     return ret;
 }
@@ -239,6 +252,7 @@ static const struct pv_block_image_ops qcow2_ops = {
     .flush = flush,
     .discard = qcow2_discard,
     .zero = qcow2_zero,
+    .resize = qcow2_resize,
     .extent = extent,
     .close = qcow2_close,
 };
@@ -248,19 +262,8 @@ static const struct pv_block_image_ops qcow2_ops = {
 static int read_table(uint64_t **out, struct qcow2 *q, uint64_t offset, size_t entries,
                       const char *what, struct pv_error **err)
 {
-    /* One more, because a disk of no bytes has no entries. */
-    uint64_t *table = malloc((entries + 1) * 8);
-    if (!table)
-        return pv_error_set(err, ENOMEM, "out of memory");
-    int ret = pv_block_image_read(q->file, table, entries * 8, offset);
-    if (ret < 0) {
-        free(table);
-        return pv_error_errno(err, -ret, "reading its %s", what);
-    }
-    for (size_t i = 0; i < entries; i++)
-        table[i] = be64toh(table[i]);
-    *out = table;
-    return 0;
+    int ret = qcow2_table_load(q, out, offset, entries);
+    return ret < 0 ? pv_error_errno(err, -ret, "reading its %s", what) : 0;
 }
 
 static int open_named(struct pv_block_image **out, const struct pv_block_source *source,
@@ -304,7 +307,7 @@ static int open_children(struct qcow2 *q, const struct pv_block_source *source,
     if (h->incompatible & QCOW2_INCOMPATIBLE_DATA_FILE)
         ret =
             open_named(&q->data, source, h->data_file, "raw", source->read_only, "data file", err);
-    if (ret == 0 && h->backing_file)
+    if (ret == 0 && h->backing_file && !source->alone)
         ret = open_named(&q->base.backing, source, h->backing_file, h->backing_format, true,
                          "backing image", err);
     return ret;
@@ -392,9 +395,9 @@ static int qcow2_open(struct pv_block_image **out, const struct pv_block_source 
     return 0;
 }
 
-static bool probe(const uint8_t *head, size_t len)
+static bool probe(const struct pv_block_head *head)
 {
-    return len >= 4 && !memcmp(head, "QFI\xfb", 4);
+    return head->size >= 4 && !memcmp(head->start, "QFI\xfb", 4);
 }
 
 const struct pv_block_format pv_block_qcow2 = {
@@ -403,25 +406,41 @@ const struct pv_block_format pv_block_qcow2 = {
     .open = qcow2_open,
 };
 
-int qcow2_check_file(struct qcow2_check *result, const char *path, bool repair,
-                     struct pv_error **err)
+static int open_file(struct qcow2 **out, const char *path, bool read_only, bool repair,
+                     const char *done, struct pv_error **err)
 {
-    PV_CLEANUP_FD int fd = pv_block_file_open(path, !repair, err);
+    PV_CLEANUP_FD int fd = pv_block_file_open(path, read_only, err);
     if (fd < 0)
         return fd;
     const struct pv_block_source source = {
-        .fd = fd, .path = path, .read_only = !repair, .repair = true};
-    uint8_t head[4] = {0};
-    if (pread(fd, head, sizeof(head), 0) < 0)
-        return pv_error_errno(err, errno, "reading it");
-    if (!probe(head, sizeof(head)))
-        return pv_error_set(err, EINVAL, "only qcow2 images can be checked, and this is none");
+        .fd = fd, .path = path, .read_only = read_only, .repair = repair, .alone = true};
+    const struct pv_block_format *format;
+    int ret = pv_block_probe(&format, fd, path, err);
+    if (ret < 0)
+        return ret;
+    if (format != &pv_block_qcow2)
+        return pv_error_set(err, EINVAL, "only qcow2 images %s, and this is none", done);
     struct pv_block_image *image;
-    int ret = qcow2_open(&image, &source, err);
+    ret = qcow2_open(&image, &source, err);
     if (ret < 0)
         return ret;
     (void)PV_STEAL_FD(fd);
-    struct qcow2 *q = (struct qcow2 *)image;
+    *out = (struct qcow2 *)image;
+    return 0;
+}
+
+int qcow2_open_alone(struct qcow2 **out, const char *path, bool read_only, struct pv_error **err)
+{
+    return open_file(out, path, read_only, false, "have snapshots and backing images", err);
+}
+
+int qcow2_check_file(struct qcow2_check *result, const char *path, bool repair,
+                     struct pv_error **err)
+{
+    struct qcow2 *q;
+    int ret = open_file(&q, path, !repair, true, "can be checked", err);
+    if (ret < 0)
+        return ret;
     ret = qcow2_check(q, repair, result, err);
     const uint64_t marks = QCOW2_INCOMPATIBLE_DIRTY | QCOW2_INCOMPATIBLE_CORRUPT;
     if (ret == 0 && repair && !result->errors && (q->header.incompatible & marks)) {
@@ -431,6 +450,6 @@ int qcow2_check_file(struct qcow2_check *result, const char *path, bool repair,
             ret = pv_error_errno(err, -ret, "writing its header");
     }
     q->corrupt = ret < 0 || result->errors;
-    qcow2_close(image);
+    qcow2_close(&q->base);
     return ret;
 }

@@ -149,6 +149,12 @@ int qcow2_header_read(struct qcow2_header *header, struct pv_block_image *file,
 void qcow2_header_finish(struct qcow2_header *header);
 /* Writes the feature bits (version 3). */
 int qcow2_header_write_features(struct qcow2 *q);
+/* Write the disk's size and the L1 table's place; the snapshot table's; in one write each. */
+int qcow2_header_write_size(struct qcow2 *q);
+int qcow2_header_write_snapshots(struct qcow2 *q);
+/* Another backing image by name, or none for NULL; other extensions stay. */
+int qcow2_header_write_backing(struct qcow2 *q, const char *name, const char *format,
+                               struct pv_error **err);
 
 /* map.c; the lock is held */
 
@@ -175,6 +181,8 @@ int qcow2_refcount_get(struct qcow2 *q, uint64_t cluster, uint64_t *refcount);
 int qcow2_refcount_change(struct qcow2 *q, uint64_t cluster, int delta);
 /* Between 1 and `most` clusters in a row, with a refcount of 1. */
 int qcow2_allocate(struct qcow2 *q, uint64_t most, uint64_t *first, uint64_t *count);
+/* `count` clusters in a row; -EFBIG when no refcount block counts that many. */
+int qcow2_allocate_row(struct qcow2 *q, uint64_t count, uint64_t *first);
 /* The cluster's refcount is lowered once what refers to it is gone from the disk. */
 int qcow2_free_later(struct qcow2 *q, uint64_t cluster);
 /* That time has come for these (they get sorted). */
@@ -191,6 +199,9 @@ int qcow2_format(struct pv_block_image *file, const struct pv_disk_options *opti
 
 /* qcow2.c */
 
+/* Tables of 64-bit entries, big-endian in the file. What is loaded is the caller's. */
+int qcow2_table_load(struct qcow2 *q, uint64_t **out, uint64_t offset, size_t entries);
+int qcow2_table_write(struct qcow2 *q, const uint64_t *table, uint64_t offset, size_t entries);
 /* Before and after using a mapping without the lock; the lock is held. */
 void qcow2_transfer_begin(struct qcow2 *q);
 void qcow2_transfer_end(struct qcow2 *q);
@@ -201,6 +212,42 @@ int qcow2_metadata_write(struct qcow2 *q);
 int qcow2_flush_locked(struct qcow2 *q);
 /* Says once what is wrong, sets the corrupt bit, and returns -EIO. The lock is held. */
 int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Opens the file without its backing image, for what it itself stores; others are refused. */
+int qcow2_open_alone(struct qcow2 **out, const char *path, bool read_only, struct pv_error **err);
+
+/* resize.c: one of the image's functions */
+
+int qcow2_resize(struct pv_block_image *image, uint64_t size);
+/* Gives the file's free end back to the host. No request is under way. */
+int qcow2_trim_file(struct qcow2 *q);
+
+/* snapshot_table.c */
+
+struct qcow2_snapshot {
+    uint64_t l1_offset, disk_size, guest_time;
+    uint32_t l1_size, seconds, nanoseconds, vm_state_size;
+    char *id, *name;
+    uint8_t *extra; /* as stored, behind the fields that are known */
+    uint32_t extra_size;
+};
+struct qcow2_snapshots {
+    struct qcow2_snapshot *all;
+    uint32_t count;
+    uint64_t bytes; /* of the table in the file */
+};
+/* Finish in any case. -EIO when the table makes no sense. */
+int qcow2_snapshots_load(struct qcow2 *q, struct qcow2_snapshots *list);
+void qcow2_snapshots_finish(struct qcow2_snapshots *list);
+/* Writes the table to a new place, and has the header name that. The lock is held. */
+int qcow2_snapshots_store(struct qcow2 *q, struct qcow2_snapshots *list);
+
+/* snapshot.c; no request is under way, and the lock is not held */
+
+int qcow2_snapshot_create(struct qcow2 *q, const char *name, struct pv_error **err);
+/* `name` may be an id as well. */
+int qcow2_snapshot_apply(struct qcow2 *q, const char *name, struct pv_error **err);
+int qcow2_snapshot_delete(struct qcow2 *q, const char *name, struct pv_error **err);
 
 /* check.c */
 
@@ -229,6 +276,8 @@ int qcow2_write(struct pv_block_image *image, const struct iovec *iov, unsigned 
                 uint64_t offset);
 int qcow2_discard(struct pv_block_image *image, uint64_t offset, uint64_t length);
 int qcow2_zero(struct pv_block_image *image, uint64_t offset, uint64_t length, bool unmap);
+/* The image itself stores nothing of these guest clusters any more. */
+int qcow2_unmap(struct qcow2 *q, uint64_t first, uint64_t end);
 /* A run that was mapped; for writes that must complete a cluster. */
 int qcow2_read_run(struct qcow2 *q, const struct qcow2_run *run, const struct iovec *iov,
                    unsigned count, uint64_t from, uint64_t length, uint64_t offset);

@@ -119,13 +119,7 @@ int qcow2_refcount_table_switch(struct qcow2 *q, uint64_t offset, uint32_t clust
 
 static int write_table(struct qcow2 *q, uint64_t offset)
 {
-    const size_t bytes = (size_t)q->refcount_table_size * 8;
-    PV_CLEANUP_FREE uint64_t *disk = malloc(bytes);
-    if (!disk)
-        return -ENOMEM;
-    for (uint32_t i = 0; i < q->refcount_table_size; i++)
-        disk[i] = htobe64(q->refcount_table[i]);
-    return pv_block_image_write(q->file, disk, bytes, offset);
+    return qcow2_table_write(q, q->refcount_table, offset, q->refcount_table_size);
 }
 
 int qcow2_refcount_table_write(struct qcow2 *q)
@@ -205,7 +199,20 @@ static int make_block(struct qcow2 *q, uint64_t index, void **block)
     return ret;
 }
 
-int qcow2_allocate(struct qcow2 *q, uint64_t most, uint64_t *first, uint64_t *count)
+/* From *i on, where the first free cluster is and where the row of free ones ends. */
+static uint32_t find_free(const struct qcow2 *q, const void *block, uint32_t *i, uint64_t most)
+{
+    while (*i < q->block_refcounts && qcow2_refcount_at(q, block, *i))
+        ++*i;
+    uint32_t end = *i;
+    while (end < q->block_refcounts && end - *i < most && !qcow2_refcount_at(q, block, end))
+        end++;
+    return end;
+}
+
+/* From `least` to `most` clusters in a row; a row lies in one block's range. */
+static int allocate(struct qcow2 *q, uint64_t least, uint64_t most, uint64_t *first,
+                    uint64_t *count)
 {
     for (uint64_t index = q->free_hint / q->block_refcounts;; index++) {
         void *block;
@@ -214,19 +221,35 @@ int qcow2_allocate(struct qcow2 *q, uint64_t most, uint64_t *first, uint64_t *co
             return ret < 0 ? ret : -EIO;
         const uint64_t base = index * q->block_refcounts;
         uint32_t i = q->free_hint > base ? (uint32_t)(q->free_hint - base) : 0;
-        while (i < q->block_refcounts && qcow2_refcount_at(q, block, i))
-            i++;
-        if (i == q->block_refcounts)
+        uint32_t end = find_free(q, block, &i, most);
+        while (end - i < least && end < q->block_refcounts) {
+            i = end;
+            end = find_free(q, block, &i, most);
+        }
+        if (end - i < least)
             continue;
-        uint32_t end = i;
-        while (end < q->block_refcounts && end - i < most && !qcow2_refcount_at(q, block, end))
-            qcow2_refcount_put(q, block, end++, 1);
+        for (uint32_t j = i; j < end; j++)
+            qcow2_refcount_put(q, block, j, 1);
         qcow2_cache_dirty(&q->refcount_cache, block);
         *first = base + i;
         *count = end - i;
-        q->free_hint = base + end;
+        if (least == 1) /* else shorter rows were passed over */
+            q->free_hint = base + end;
         return 0;
     }
+}
+
+int qcow2_allocate(struct qcow2 *q, uint64_t most, uint64_t *first, uint64_t *count)
+{
+    return allocate(q, 1, most, first, count);
+}
+
+int qcow2_allocate_row(struct qcow2 *q, uint64_t count, uint64_t *first)
+{
+    /* A range's first cluster may be the block that counts it. */
+    if (count >= q->block_refcounts)
+        return -EFBIG;
+    return allocate(q, count, count, first, &count);
 }
 
 /* ---- Freeing ---- */

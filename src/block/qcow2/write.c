@@ -380,6 +380,35 @@ static int zero_clusters(struct qcow2 *q, uint64_t first, uint64_t end, bool kee
     return ret;
 }
 
+static int unmap_cluster(struct qcow2 *q, uint64_t cluster)
+{
+    struct qcow2_entry old;
+    while (!settled(q, cluster))
+        ;
+    int ret = q->corrupt ? -EIO : qcow2_entry_get(q, cluster, &old);
+    if (ret < 0 || (!old.word && !old.bitmap))
+        return ret;
+    ret = mark_dirty(q);
+    if (ret == 0)
+        ret = qcow2_entry_set(q, cluster, (struct qcow2_entry){0});
+    return ret < 0 ? ret : drop_entry(q, old);
+}
+
+int qcow2_unmap(struct qcow2 *q, uint64_t first, uint64_t end)
+{
+    int ret = 0;
+    pthread_mutex_lock(&q->lock);
+    for (uint64_t c = first; c < end && ret == 0; c++) {
+        qcow2_transfer_begin(q);
+        ret = unmap_cluster(q, c);
+        qcow2_transfer_end(q);
+        if (ret == 0 && q->freed_count > FREED_MAX)
+            ret = qcow2_flush_locked(q);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return ret;
+}
+
 int qcow2_zero(struct pv_block_image *image, uint64_t offset, uint64_t length, bool unmap)
 {
     struct qcow2 *q = (struct qcow2 *)image;
