@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "block/disk.h"
-#include "block/disk_internal.h"
 
 #include "base/error.h"
 #include "base/util.h"
@@ -12,8 +11,6 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define COPY_BYTES ((size_t)2 << 20)
 
 /* ---- Making ---- */
 
@@ -168,128 +165,4 @@ int pv_disk_check(struct pv_disk_check *result, const char *path, bool repair,
         .repaired = check.repaired,
     };
     return ret < 0 ? pv_error_prefix(err, "disk '%s'", path) : 0;
-}
-
-/* ---- Converting ---- */
-
-struct copy {
-    struct pv_block_image *from, *to;
-    const struct pv_disk_conversion *conversion;
-    uint8_t *buffer;
-    size_t unit; /* what is written or left out as a whole */
-};
-
-bool pv_disk_all_zero(const uint8_t *data, size_t size)
-{
-    return size == 0 || (data[0] == 0 && !memcmp(data, data + 1, size - 1));
-}
-
-int pv_disk_known_zero(struct pv_block_image *image, uint64_t offset, uint64_t *run, bool *zero)
-{
-    *zero = true;
-    while (image) {
-        enum pv_block_extent what;
-        uint64_t here;
-        if (offset >= image->size)
-            return 0;
-        int ret =
-            image->ops->extent(image, offset, PV_MIN(*run, image->size - offset), &what, &here);
-        if (ret < 0)
-            return ret;
-        *run = here;
-        *zero = what != PV_EXTENT_DATA;
-        if (what != PV_EXTENT_BACKING)
-            return 0;
-        image = image->backing;
-    }
-    return 0;
-}
-
-static int write_unit(const struct copy *c, uint64_t offset, size_t size)
-{
-    struct pv_block_image *to = c->to;
-    if (pv_disk_all_zero(c->buffer, size))
-        return 0;
-    if (!c->conversion->compress)
-        return pv_block_image_write(to, c->buffer, size, offset);
-    memset(c->buffer + size, 0, c->unit - size);
-    struct qcow2 *q = (struct qcow2 *)to;
-    return qcow2_write_packed(q, offset >> q->cluster_bits, c->buffer);
-}
-
-static int copy_all(const struct copy *c, struct pv_error **err)
-{
-    const uint64_t total = c->from->size;
-    uint64_t offset = 0, shown = 0;
-    int ret = 0;
-    while (offset < total && ret == 0) {
-        uint64_t run = total - offset;
-        bool zero;
-        ret = pv_disk_known_zero(c->from, offset, &run, &zero);
-        if (ret == 0 && zero && run >= c->unit) {
-            offset += pv_align_down(run, c->unit);
-            continue;
-        }
-        const size_t size = (size_t)PV_MIN((uint64_t)c->unit, total - offset);
-        if (ret == 0)
-            ret = pv_block_image_read(c->from, c->buffer, size, offset);
-        if (ret == 0)
-            ret = write_unit(c, offset, size);
-        offset += size;
-        if (offset - shown >= COPY_BYTES * 16 || offset == total) {
-            pv_disk_show(&c->conversion->progress, offset, total);
-            shown = offset;
-        }
-    }
-    if (ret == 0)
-        ret = c->to->ops->flush(c->to);
-    return ret < 0 ? pv_error_errno(err, -ret, "copying at %llu", (unsigned long long)offset) : 0;
-}
-
-static int convert_into(struct pv_block_image *from, const char *path,
-                        const struct pv_disk_conversion *conversion, struct pv_error **err)
-{
-    struct pv_disk_options options = conversion->options;
-    options.size = from->size;
-    int ret = pv_disk_create(path, conversion->format, &options, err);
-    if (ret < 0)
-        return ret;
-    struct copy c = {.from = from, .conversion = conversion, .unit = 65536};
-    ret = pv_block_image_open(&c.to, path, false, conversion->format, NULL, err);
-    if (ret < 0)
-        return ret;
-    if (!strcmp(conversion->format, pv_block_qcow2.name))
-        c.unit = ((struct qcow2 *)c.to)->cluster_size;
-    c.buffer = malloc(c.unit);
-    ret = c.buffer ? copy_all(&c, err) : pv_error_set(err, ENOMEM, "out of memory");
-    free(c.buffer);
-    pv_block_image_close(c.to);
-    return ret;
-}
-
-int pv_disk_convert(const char *from_path, const char *to_path,
-                    const struct pv_disk_conversion *conversion, struct pv_error **err)
-{
-    if (conversion->compress && strcmp(conversion->format, "qcow2") != 0)
-        return pv_error_set(err, EINVAL, "only qcow2 images can be compressed");
-    if (access(to_path, F_OK) == 0)
-        return pv_error_set(err, EEXIST, "disk '%s': there is a file of that name", to_path);
-    PV_CLEANUP_FREE char *temporary = NULL;
-    if (asprintf(&temporary, "%s.new", to_path) < 0)
-        return pv_error_set(err, ENOMEM, "out of memory");
-    struct pv_block_image *from;
-    int ret = pv_block_image_open(&from, from_path, true, NULL, NULL, err);
-    if (ret < 0)
-        return pv_error_prefix(err, "disk '%s'", from_path);
-    ret = convert_into(from, temporary, conversion, err);
-    pv_block_image_close(from);
-    if (ret == 0 && rename(temporary, to_path) < 0)
-        ret = pv_error_errno(err, errno, "renaming it");
-    if (ret == -EEXIST)
-        return ret; /* somebody else's file */
-    if (ret < 0) {
-        unlink(temporary);
-        return pv_error_prefix(err, "disk '%s'", to_path);
-    }
-    return 0;
 }

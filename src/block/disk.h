@@ -11,7 +11,7 @@
 
 struct pv_error;
 
-/* How far work on an image has come; may be called often. */
+/* How far work on an image has come; may be called often, by any thread, by one at a time. */
 struct pv_disk_progress {
     void (*show)(void *opaque, uint64_t done, uint64_t total); /* may be NULL */
     void *opaque;
@@ -53,10 +53,13 @@ struct pv_disk_check {
 int pv_disk_check(struct pv_disk_check *result, const char *path, bool repair,
                   struct pv_error **err);
 
+#define PV_DISK_THREADS_MAX 64u
+
 struct pv_disk_conversion {
     const char *format;             /* of what is made */
     struct pv_disk_options options; /* its size is the source's */
     bool compress;
+    unsigned threads; /* 0: as many as there are CPUs */
     struct pv_disk_progress progress;
 };
 /* Writes `to` under another name first: it is there whole or not at all. */

@@ -192,18 +192,34 @@ static int check(const struct cli_command *command, int argc, char **argv)
     return c.errors || c.leaks ? CLI_FAILURE : CLI_OK;
 }
 
+/* As image_option(). */
+static int convert_option(int option, struct pv_disk_conversion *c, struct pv_error **err)
+{
+    uint64_t threads;
+    switch (option) {
+    case 'c': c->compress = true; return 0;
+    case 't':
+        if (pv_parse_u64(optarg, "--threads", 1, PV_DISK_THREADS_MAX, &threads, err) < 0)
+            return -1;
+        c->threads = (unsigned)threads;
+        return 0;
+    default: return image_option(option, &c->format, &c->options, err);
+    }
+}
+
 static int convert(const struct cli_command *command, int argc, char **argv)
 {
-    static const struct option options[] = {
-        IMAGE_OPTIONS, {"compress", no_argument, NULL, 'c'}, {0}};
+    static const struct option options[] = {IMAGE_OPTIONS,
+                                            {"compress", no_argument, NULL, 'c'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {0}};
     struct pv_disk_conversion c = {.format = "qcow2"};
     struct pv_error *err = NULL;
     int option;
     while ((option = cli_next_option(command, argc, argv, options)) != -1) {
         if (option == CLI_OPTION_HELP)
             return CLI_OK;
-        c.compress |= option == 'c';
-        int ret = option == 'c' ? 0 : image_option(option, &c.format, &c.options, &err);
+        int ret = convert_option(option, &c, &err);
         if (ret < 0)
             return cli_usage_error(command, &err);
         if (ret > 0)
@@ -267,7 +283,9 @@ const struct cli_command cli_disk = {
         "       pearvisor disk rebase [--unsafe] [--backing NAME] [--backing-format NAME] FILE\n"
         "       pearvisor disk map [--json] FILE\n"
         "\n"
-        "Formats are qcow2 (the default for what is made) and raw; what is read is probed.\n"
+        "Formats are qcow2 (the default for what is made) and raw; what is read is probed, and "
+        "may\n"
+        "be vmdk, vhdx, vdi or dmg as well.\n"
         "\n"
         "  --format NAME          qcow2 or raw\n"
         "  --backing FILE         what the new image does not hold comes from there; a name\n"
@@ -279,6 +297,7 @@ const struct cli_command cli_disk = {
         "  --extended-l2          32 subclusters in a cluster: less copying in large clusters\n"
         "  --compression NAME     zlib (default) or zstd, of compressed clusters\n"
         "  --compress             convert: compress every cluster\n"
+        "  --threads N            convert: 1 to 64 (default: one for each CPU)\n"
         "\n"
         "check prints errors and leaks and ends with status 1 if there are any; --repair counts\n"
         "all refcounts anew.\n"

@@ -287,7 +287,7 @@ int qcow2_read_run(struct qcow2 *q, const struct qcow2_run *run, const struct io
 /* [from, from + length) of the compressed cluster at `host`, into the iovecs at `to`. */
 int qcow2_packed_read(struct qcow2 *q, uint64_t host, uint32_t bytes, uint32_t from,
                       uint32_t length, const struct iovec *iov, unsigned count, uint64_t to);
-/* Writes a whole cluster that is not stored yet, compressed if it gets smaller. One at a time. */
+/* Writes a whole cluster that is not stored yet, compressed if it gets smaller. */
 int qcow2_write_packed(struct qcow2 *q, uint64_t cluster, const void *data);
 /* Bytes written to `out`, or -E2BIG when a cluster does not get smaller than `room`. */
 int qcow2_pack(enum qcow2_compression compression, void *out, size_t room, const void *in,
