@@ -13,16 +13,28 @@
 
 /* ---- The address space changes ---- */
 
+/*
+ * No instruction is fetched from device memory and no host pointer leads there, so that devices,
+ * whose BARs a guest moves about all through its boot, come and go without a flush.
+ */
+static bool is_device(const struct pv_region_info *region)
+{
+    return region->kind == PV_REGION_MMIO;
+}
+
 static void region_added(void *opaque, const struct pv_region_info *region)
 {
     /* Memory may appear where a device was, with other code in it. */
     struct interp *interp = opaque;
-    interp_icache_invalidate_all(interp);
+    if (!is_device(region))
+        interp_icache_invalidate_all(interp);
 }
 
 static void region_removed(void *opaque, const struct pv_region_info *region)
 {
     struct interp *interp = opaque;
+    if (is_device(region))
+        return;
     interp_icache_invalidate_all(interp);
     mmu_flush_everywhere(interp, TLB_FLUSH_HOST);
 }
