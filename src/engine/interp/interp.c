@@ -13,6 +13,15 @@
 
 /* ---- The address space changes ---- */
 
+/*
+ * No instruction is fetched from device memory and no host pointer leads there, so that devices,
+ * whose BARs a guest moves about all through its boot, come and go without a flush.
+ */
+static bool is_device(const struct pv_region_info *region)
+{
+    return region->kind == PV_REGION_MMIO;
+}
+
 static void region_added(void *opaque, const struct pv_region_info *region)
 {
     /* Regions do not overlap, so nothing that was memory is different now. */
@@ -24,8 +33,9 @@ static void region_added(void *opaque, const struct pv_region_info *region)
 static void region_removed(void *opaque, const struct pv_region_info *region)
 {
     struct interp *interp = opaque;
-    if (region->kind != PV_REGION_MMIO) /* from where no code is fetched */
-        interp_icache_invalidate_all(interp);
+    if (is_device(region))
+        return;
+    interp_icache_invalidate_all(interp);
     mmu_flush_everywhere(interp, TLB_FLUSH_HOST);
 }
 
