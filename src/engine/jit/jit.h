@@ -38,7 +38,6 @@ enum jit_mode {
 
 /* An instruction that its handler executes. */
 struct jit_record {
-    interp_handler *handler;
     struct a64_insn insn; /* insn.at is its offset in the page */
 };
 

@@ -126,7 +126,7 @@ static const void *find(struct cpu *c)
 static void execute(struct cpu *c, const struct jit_record *record)
 {
     c->branched = false;
-    record->handler(c, &record->insn);
+    interp_handlers[record->insn.op](c, &record->insn);
     if (!c->branched)
         c->pc += 4;
 }
@@ -157,7 +157,7 @@ void jit_call_handler(struct cpu *c, uint32_t index)
     c->pc = c->jit.page + record->insn.at;
     take_fp_flags(c);
     c->jit.handled[record->insn.op]++;
-    record->handler(c, &record->insn);
+    interp_handlers[record->insn.op](c, &record->insn);
     c->jit.flags = jit_flags_from_nzcv(c->nzcv);
 }
 

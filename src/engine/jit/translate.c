@@ -22,7 +22,7 @@ static uint32_t record_of(struct jit_translator *t)
 {
     if (t->record == UINT32_MAX) {
         t->record = t->room->records.at++;
-        t->jit->records[t->record] = (struct jit_record){interp_handlers[t->insn->op], *t->insn};
+        t->jit->records[t->record] = (struct jit_record){*t->insn};
     }
     return t->record;
 }
