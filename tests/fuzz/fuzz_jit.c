@@ -70,12 +70,16 @@ struct handler_state {
     uint64_t log;
 };
 
+/*
+ * It leaves no address of its own in a register: what is stored to code without an IC, a PE may
+ * execute in either form (Arm ARM B2.3.8).
+ */
 static const uint32_t handler[] = {
-    0x10000a0e, /* adr x14, 140 */
+    0x10000a4e, /* adr x14, 148 */
     0xb94001cf, /* ldr w15, [x14] */
     0x710005ef, /* subs w15, w15, #0x1 */
     0xb90001cf, /* str w15, [x14] */
-    0x540002ed, /* b.le 6c */
+    0x5400030d, /* b.le 70 */
     0xf94019d0, /* ldr x16, [x14, #48] */
     0xd5385211, /* mrs x17, esr_el1 */
     0xd5384032, /* mrs x18, elr_el1 */
@@ -84,7 +88,7 @@ static const uint32_t handler[] = {
     0xd538520f, /* mrs x15, esr_el1 */
     0xd35afdf0, /* lsr x16, x15, #26 */
     0xf100561f, /* cmp x16, #0x15 */
-    0x54000200, /* b.eq 74 */
+    0x54000220, /* b.eq 78 */
     0xd5384032, /* mrs x18, elr_el1 */
     0x91001252, /* add x18, x18, #0x4 */
     0xf100821f, /* cmp x16, #0x20 */
@@ -97,20 +101,21 @@ static const uint32_t handler[] = {
     0x9100914a, /* add x10, x10, #0x24 */
     0xd5184032, /* msr elr_el1, x18 */
     0xaa1f03ee, /* mov x14, xzr */
+    0xaa1f03f2, /* mov x18, xzr */
     0xd69f03e0, /* eret */
     0xd503207f, /* wfi */
-    0x17ffffff, /* b 6c */
+    0x17ffffff, /* b 70 */
     0xd538402c, /* mrs x12, elr_el1 */
     0xd538400d, /* mrs x13, spsr_el1 */
     0xaa0f03f3, /* mov x19, x15 */
     0xf9400069, /* ldr x9, [x3] */
     0xaa1303ef, /* mov x15, x19 */
-    0x100005ce, /* adr x14, 140 */
+    0x100005ee, /* adr x14, 148 */
     0xf9400dcb, /* ldr x11, [x14, #24] */
     0x92400430, /* and x16, x1, #0x3 */
     0x92400451, /* and x17, x2, #0x3 */
-    0x3708024f, /* tbnz w15, #1, e0 */
-    0x3700018f, /* tbnz w15, #0, cc */
+    0x3708024f, /* tbnz w15, #1, e4 */
+    0x3700018f, /* tbnz w15, #0, d0 */
     0xf94009cb, /* ldr x11, [x14, #16] */
     0x927e2c30, /* and x16, x1, #0x3ffc */
     0x8b10016b, /* add x11, x11, x16 */
@@ -121,13 +126,13 @@ static const uint32_t handler[] = {
     0xd50b7b2b, /* dc cvau, x11 */
     0xd5033b9f, /* dsb ish */
     0xd50b752b, /* ic ivau, x11 */
-    0x14000015, /* b 11c */
+    0x14000015, /* b 120 */
     0xf8707968, /* ldr x8, [x11, x16, lsl #3] */
     0xf8717969, /* ldr x9, [x11, x17, lsl #3] */
     0xf8307969, /* str x9, [x11, x16, lsl #3] */
     0xf8317968, /* str x8, [x11, x17, lsl #3] */
-    0x14000006, /* b f4 */
-    0x370001af, /* tbnz w15, #0, 114 */
+    0x14000006, /* b f8 */
+    0x370001af, /* tbnz w15, #0, 118 */
     0xf8707968, /* ldr x8, [x11, x16, lsl #3] */
     0xf94015c9, /* ldr x9, [x14, #40] */
     0xca090108, /* eor x8, x8, x9 */
@@ -139,7 +144,7 @@ static const uint32_t handler[] = {
     0xd5088370, /* tlbi vaae1is, x16 */
     0x8b110131, /* add x17, x9, x17 */
     0xd5088771, /* tlbi vaae1, x17 */
-    0x14000003, /* b 11c */
+    0x14000003, /* b 120 */
     0xd508831f, /* tlbi vmalle1is */
     0xd508711f, /* ic ialluis */
     0xd5033b9f, /* dsb ish */
@@ -149,10 +154,11 @@ static const uint32_t handler[] = {
     0xaa1f03eb, /* mov x11, xzr */
     0xaa1f03ee, /* mov x14, xzr */
     0xaa1f03f0, /* mov x16, xzr */
+    0xaa1f03f2, /* mov x18, xzr */
     0xd69f03e0, /* eret */
     0xd503201f, /* nop */
 };
-_Static_assert(sizeof(handler) % 8 == 0, "its state is aligned");
+_Static_assert(sizeof(handler) == 0x148, "adr finds its state");
 
 static const struct pe_layout layout = {
     .memory = MEMORY,
