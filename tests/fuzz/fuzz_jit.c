@@ -19,15 +19,11 @@
  */
 #include "../lockstep/case.h"
 #include "../lockstep/pe.h"
-#include "base/error.h"
 #include "base/util.h"
 #include "engine/a64/decode.h"
-#include "engine/interp/interp.h"
 #include "fuzz.h"
 
-#include <signal.h>
 #include <stdio.h>
-#include <sys/time.h>
 
 #define MEMORY      CASE_MEMORY
 #define MEMORY_SIZE 8192u
@@ -52,7 +48,6 @@
 #define UNMAPPED (WINDOW + 0x6000)
 
 #define EXCEPTIONS 64u
-#define TIMEOUT_US 20000
 
 enum {
     PTE_CODE = 0x7c3, /* read-only everywhere: EL1 may execute it too */
@@ -301,44 +296,7 @@ static void make(struct pe *m, uint64_t seed)
     s->fpcr = case_random(&seed) % 8 ? 0 : (uint32_t)(case_random(&seed) & 15) << 22;
 }
 
-/* ---- Running ---- */
-
-/* Whom the timer stops; a signal handler has nothing else to find it by. */
-static struct pv_vcpu *_Atomic running;
-
-static void time_is_up(int signal_number)
-{
-    struct pv_vcpu *vcpu = atomic_load(&running);
-    if (!vcpu)
-        return;
-    atomic_fetch_or(&vcpu->attention, PV_ATTENTION_STOP);
-    interp_look(vcpu->impl);
-}
-
-static void set_timer(suseconds_t us)
-{
-    const struct itimerval timer = {.it_value.tv_usec = us};
-    FUZZ_REQUIRE(setitimer(ITIMER_VIRTUAL, &timer, NULL) == 0);
-}
-
-/* False when it had to be stopped. */
-static bool run(struct pe *m)
-{
-    PV_CLEANUP_ERROR struct pv_error *err = NULL;
-    enum pv_exit why = PV_EXIT_KICK;
-    FUZZ_REQUIRE(m->ops->set_state(m->vcpu, &m->regs) == 0);
-    atomic_store(&running, m->vcpu);
-    set_timer(TIMEOUT_US);
-    while (why == PV_EXIT_KICK && !(atomic_load(&m->vcpu->attention) & PV_ATTENTION_STOP))
-        why = m->ops->vcpu_run(m->vcpu, &err);
-    set_timer(0);
-    atomic_store(&running, NULL);
-    atomic_fetch_and(&m->vcpu->attention, ~PV_ATTENTION_STOP);
-    FUZZ_REQUIRE(why == PV_EXIT_WFI || why == PV_EXIT_KICK);
-    FUZZ_REQUIRE(m->ops->get_state(m->vcpu, &m->regs) == 0);
-    pe_take_syndrome(m);
-    return why == PV_EXIT_WFI;
-}
+/* ---- Both ---- */
 
 static bool open_both(struct pe pe[2])
 {
@@ -348,7 +306,7 @@ static bool open_both(struct pe pe[2])
         return false; /* not on this host */
     for (unsigned i = 0; i < 2; i++)
         FUZZ_REQUIRE(pe_init(&pe[i], &layout, NULL) == 0);
-    signal(SIGVTALRM, time_is_up);
+    pe_watch_loops();
     return true;
 }
 
@@ -361,8 +319,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     for (unsigned i = 0; i < 2; i++) {
         make(&pe[i], seed);
-        if (!run(&pe[i]))
+        if (!pe_run(&pe[i]))
             return 0;
+        pe_take_syndrome(&pe[i]);
     }
     bool differ = pe_differ(&pe[0], &pe[1], MEMORY_SIZE);
     for (unsigned at = 0; at < USED; at += 4) {
