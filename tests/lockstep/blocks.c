@@ -73,12 +73,13 @@ static int machine_init(struct pe *m, struct pv_error **err)
     return ret;
 }
 
-static void run(struct pe *m)
+static bool run(struct pe *m)
 {
-    pe_run(m);
+    const bool ended = pe_run(m);
     m->esr = m->far = m->elr = m->spsr = 0;
     if (m->regs.pc >= PE_EL1(VECTORS))
         pe_take_syndrome(m);
+    return ended;
 }
 
 static void invalidate_code(struct pe *m)
@@ -206,14 +207,14 @@ static void random_state(struct test *t, unsigned el, uint64_t pc)
 
 /* ---- Comparing ---- */
 
-static void execute(struct pe *m, const struct test *t, uint64_t pc)
+static bool execute(struct pe *m, const struct test *t, uint64_t pc)
 {
     uint8_t *at = m->code + (pc - CODE);
     for (unsigned i = 0; i < SLOT / 4; i++)
         memcpy(at + 4 * i, i < t->count ? &t->words[i] : &(uint32_t){PE_WFI}, 4);
     memcpy(m->memory, t->memory, MEMORY_SIZE);
     m->regs = t->before;
-    run(m);
+    return run(m);
 }
 
 static int read_patterns(struct test *t, const char *path)
@@ -234,7 +235,7 @@ static int read_patterns(struct test *t, const char *path)
 static unsigned compare_all(struct test *t, struct pe m[2], unsigned long blocks)
 {
     unsigned wrong = 0;
-    unsigned long raised = 0;
+    unsigned long raised = 0, looped = 0;
     for (unsigned long n = 0; n < blocks && wrong < 5; n++) {
         const uint64_t seed = t->seed, pc = CODE + n % SLOTS * SLOT;
         const unsigned el = next(t) % 4 == 0;
@@ -244,10 +245,13 @@ static unsigned compare_all(struct test *t, struct pe m[2], unsigned long blocks
         }
         random_block(t, el);
         random_state(t, el, pc);
-        execute(&m[0], t, pc);
-        execute(&m[1], t, pc);
+        const bool ended[] = {execute(&m[0], t, pc), execute(&m[1], t, pc)};
+        if (!ended[0] && !ended[1]) {
+            looped++;
+            continue;
+        }
         raised += m[1].esr != 0;
-        if (!pe_differ(&m[0], &m[1], MEMORY_SIZE))
+        if (ended[0] == ended[1] && !pe_differ(&m[0], &m[1], MEMORY_SIZE))
             continue;
         wrong++;
         printf("block %lu, seed %llu, EL%u:", n, (unsigned long long)seed, el);
@@ -255,7 +259,8 @@ static unsigned compare_all(struct test *t, struct pe m[2], unsigned long blocks
             printf(" %s %08x", t->names[i], t->words[i]);
         printf("\n");
     }
-    printf("%lu blocks, %lu raised an exception, %u differ\n", blocks, raised, wrong);
+    printf("%lu blocks, %lu raised an exception, %lu looped, %u differ\n", blocks, raised, looped,
+           wrong);
     return wrong;
 }
 
@@ -273,6 +278,7 @@ int main(int argc, char **argv)
         return 77; /* not on this host: skipped */
     t.seed = strtoull(argv[4], NULL, 0);
     m[0].other_vcpus = m[1].other_vcpus = t.seed & 1;
+    pe_watch_loops();
     int status = 1;
     if (machine_init(&m[0], &err) < 0 || machine_init(&m[1], &err) < 0)
         fprintf(stderr, "lockstep-blocks: %s\n", err ? pv_error_message(err) : "cannot set up");

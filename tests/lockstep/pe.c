@@ -5,9 +5,11 @@
 #include "base/util.h"
 #include "memory/address_space.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 int pe_reset(struct pe *pe, const struct pe_layout *layout)
 {
@@ -61,18 +63,53 @@ void pe_finish(struct pe *pe)
     pv_as_destroy(pe->as);
 }
 
-void pe_run(struct pe *pe)
+/*
+ * Random code may loop. A timer looks at every tick whether the same run goes on as at the last
+ * one; a signal handler has nothing but this to find it by.
+ */
+static struct {
+    struct pv_vcpu *_Atomic vcpu; /* that runs, or NULL */
+    _Atomic uint64_t runs;
+    uint64_t seen; /* the handler's: `runs` at the last tick */
+} watched;
+
+static void tick(int signal_number)
+{
+    struct pv_vcpu *vcpu = atomic_load(&watched.vcpu);
+    const uint64_t runs = atomic_load(&watched.runs);
+    if (vcpu && runs == watched.seen) {
+        atomic_fetch_or(&vcpu->attention, PV_ATTENTION_STOP);
+        if (vcpu->engine->ops->vcpu_kick)
+            vcpu->engine->ops->vcpu_kick(vcpu);
+    }
+    watched.seen = runs;
+}
+
+void pe_watch_loops(void)
+{
+    const struct itimerval timer = {.it_interval.tv_usec = 20000, .it_value.tv_usec = 20000};
+    signal(SIGVTALRM, tick);
+    setitimer(ITIMER_VIRTUAL, &timer, NULL);
+}
+
+bool pe_run(struct pe *pe)
 {
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     enum pv_exit why = PV_EXIT_KICK;
+    atomic_fetch_add(&watched.runs, 1);
+    atomic_store(&watched.vcpu, pe->vcpu);
     if (pe->ops->set_state(pe->vcpu, &pe->regs) == 0)
-        while (why == PV_EXIT_KICK)
+        while (why == PV_EXIT_KICK && !(atomic_load(&pe->vcpu->attention) & PV_ATTENTION_STOP))
             why = pe->ops->vcpu_run(pe->vcpu, &err);
-    if (why != PV_EXIT_WFI || pe->ops->get_state(pe->vcpu, &pe->regs) < 0) {
+    atomic_store(&watched.vcpu, NULL);
+    atomic_fetch_and(&pe->vcpu->attention, ~PV_ATTENTION_STOP);
+    if ((why != PV_EXIT_WFI && why != PV_EXIT_KICK) ||
+        pe->ops->get_state(pe->vcpu, &pe->regs) < 0) {
         fprintf(stderr, "engine %s: %s\n", pe->ops->name,
                 err ? pv_error_message(err) : "cannot run");
         exit(1);
     }
+    return why == PV_EXIT_WFI;
 }
 
 void pe_take_syndrome(struct pe *pe)

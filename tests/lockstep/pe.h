@@ -12,6 +12,7 @@
 
 #include "engine/engine_impl.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PE_EL1(va) (UINT64_C(0x40000000) + (va))
@@ -46,8 +47,14 @@ void pe_finish(struct pe *pe);
 /* As after pe_init(), but for memory, of which only the table is written. */
 int pe_reset(struct pe *pe, const struct pe_layout *layout);
 
-/* From regs.pc to the next WFI; leaves the registers there in `regs`. Else ends the program. */
-void pe_run(struct pe *pe);
+/*
+ * From regs.pc to the next WFI; leaves the registers there in `regs`. False when pe_watch_loops()
+ * had to stop it before. Where it cannot run at all the program ends.
+ */
+bool pe_run(struct pe *pe);
+
+/* From now on, who runs for 20 ms of CPU time or more is stopped. */
+void pe_watch_loops(void);
 
 /* The registers of the last exception to EL1. */
 void pe_take_syndrome(struct pe *pe);
