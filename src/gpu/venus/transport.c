@@ -64,6 +64,8 @@ void pv_vn_do_vkExecuteCommandStreamsMESA(struct pv_vn_stream *stream, void *arg
         pv_vn_context_lose(stream->ctx, "%s: nested, or with dependencies", stream->cmd->name);
         return;
     }
+    if (a.streamCount == 0)
+        return; /* and pStreams may be NULL */
     /* The commands inside reuse the arena, so the descriptions must be out of it first. */
     VkCommandStreamDescriptionMESA descs[16];
     if (a.streamCount > sizeof(descs) / sizeof(descs[0])) {
