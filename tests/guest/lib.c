@@ -28,13 +28,13 @@ _Noreturn void fail(unsigned line, uint64_t got, uint64_t wanted)
     device_write(DEVICE_WANTED, wanted);
     device_write(DEVICE_FAILED, line);
     for (;;)
-        call(PSCI_CPU_OFF, 0, 0, 0);
+        hvc_call(PSCI_CPU_OFF, 0, 0, 0);
 }
 
 void start_cpu(unsigned cpu)
 {
     extern const char _start[];
-    CHECK_EQ(call(PSCI_CPU_ON, cpu, (uintptr_t)_start, cpu), 0);
+    CHECK_EQ(hvc_call(PSCI_CPU_ON, cpu, (uintptr_t)_start, cpu), 0);
 }
 
 void set_sctlr(uint64_t bits)

@@ -38,7 +38,7 @@ _Noreturn void fail(unsigned line, uint64_t got, uint64_t wanted);
 /* ---- Calls ---- */
 
 /* A call by HVC (SMCCC) with its first three arguments; other registers are kept. */
-static inline int64_t call(uint64_t function, uint64_t a, uint64_t b, uint64_t c)
+static inline int64_t hvc_call(uint64_t function, uint64_t a, uint64_t b, uint64_t c)
 {
     register uint64_t x0 asm("x0") = function;
     register uint64_t x1 asm("x1") = a;

@@ -69,7 +69,7 @@ asm(".pushsection .text\n\t.balign 4\n"
 #define STATE_SPX                             1u
 #define STATE_NEW                             (STATE_EL1 | STATE_SPX | PSTATE_DAIF) /* MMU and timer off */
 #define STATE_TIMER                           (1u << 13)
-#define CHECK_CALL(result, function, a, b, c) CHECK_EQ(call(function, a, b, c), result)
+#define CHECK_CALL(result, function, a, b, c) CHECK_EQ(hvc_call(function, a, b, c), result)
 
 static uint64_t entry(void)
 {
@@ -164,7 +164,7 @@ static void live(void)
     store_release(&lives, life);
     wait_for(&leave, life);
     if (life < LIVES)
-        call(PSCI_CPU_OFF, 0, 0, 0);
+        hvc_call(PSCI_CPU_OFF, 0, 0, 0);
 }
 
 static void revive(void)
@@ -179,7 +179,7 @@ static void revive(void)
         CHECK_CALL(ALREADY_ON, PSCI_CPU_ON, 1, entry(), 0);
         CHECK_CALL(DENIED, SYSTEM_SUSPEND | SMC64, entry(), 0, 0); /* vCPU 1 is on */
         store_release(&leave, life);
-        while (call(AFFINITY_INFO | SMC64, 1, 0, 0) == INFO_ON)
+        while (hvc_call(AFFINITY_INFO | SMC64, 1, 0, 0) == INFO_ON)
             ASM("yield");
     }
 }
@@ -229,9 +229,9 @@ static _Noreturn void power_down(uint64_t step)
 {
     alarm_due = set_alarm();
     if (step == 3)
-        call(SYSTEM_SUSPEND | SMC64, entry(), HIGH | step, 0);
+        hvc_call(SYSTEM_SUSPEND | SMC64, entry(), HIGH | step, 0);
     else
-        call(CPU_SUSPEND | SMC64, POWER_DOWN, entry(), HIGH | step);
+        hvc_call(CPU_SUSPEND | SMC64, POWER_DOWN, entry(), HIGH | step);
     fail(__LINE__, step, 0);
 }
 
