@@ -221,7 +221,11 @@ static void configuration(void)
     CHECK_EQ(acknowledge(), LPI(2));
     end(LPI(2));
     /* Priorities: of equals the lower number, then another order for all of a collection. */
+    event_command(INT, DEVICE_A, 3);
     event_command(INT, DEVICE_A, 4);
+    CHECK_EQ(READ_SYSREG(icc_hppir1_el1), LPI(3));
+    event_command(CLEAR, DEVICE_A, 3);
+    CHECK_EQ(READ_SYSREG(icc_hppir1_el1), LPI(4));
     event_command(INT, DEVICE_A, 3);
     CHECK_EQ(READ_SYSREG(icc_hppir1_el1), LPI(3));
     configure(3, 0xa0, true);
