@@ -10,6 +10,7 @@
  *   NAME/run/last          how it went: "running", "stopped", or "failed: why"
  *   NAME/run/control.sock  vm/control.h
  *   NAME/run/console.sock
+ *   NAME/run/vsock.sock    the guest's vsock ports, the agent's among them
  *
  * No daemon keeps the state: whether a VM runs is whether its lock is held, so nothing has to be
  * repaired after a crash.
@@ -29,6 +30,8 @@ struct pv_error;
 #define CLI_VM_LAST    "run/last"
 #define CLI_VM_CONTROL "run/control.sock"
 #define CLI_VM_CONSOLE "run/console.sock"
+#define CLI_VM_SOCKETS "run" /* where the vsock device has its sockets */
+#define CLI_VM_VSOCK   "run/vsock.sock"
 
 enum cli_vm_state {
     CLI_VM_CREATED, /* never started */

@@ -5,6 +5,7 @@
 #include "base/parse.h"
 #include "base/util.h"
 #include "host/clock.h"
+#include "host/program.h"
 #include "vm/control.h"
 #include "vm/vm.h"
 
@@ -27,9 +28,9 @@ static int status(void *opaque, struct pv_control_request *request, json_t **res
 {
     struct pv_vm_info info;
     pv_vm_info(opaque, &info);
-    *result =
-        json_pack("{s:s, s:s, s:I, s:I}", "state", info.paused ? "paused" : "running", "engine",
-                  info.engine, "cpus", (json_int_t)info.cpus, "memory", (json_int_t)info.memory);
+    *result = json_pack("{s:s, s:s, s:I, s:I, s:I}", "state", info.paused ? "paused" : "running",
+                        "engine", info.engine, "cpus", (json_int_t)info.cpus, "memory",
+                        (json_int_t)info.memory, "resident", (json_int_t)pv_program_resident());
     if (!*result)
         return out_of_memory(err);
     if (info.balloon) {
