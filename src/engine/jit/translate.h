@@ -48,6 +48,17 @@ struct jit_vregs {
     uint8_t live[16];  /* how many low bytes may be other than zero */
     uint32_t used[16]; /* when */
     uint32_t clock;
+    uint16_t dirty; /* a bit for each XMM register whose value is not in struct cpu */
+};
+
+/* A block that jumps to its own begin, and the vector registers that stay in place there. */
+struct jit_loop {
+    bool found;
+    unsigned last; /* index of the last such jump */
+    bool in_registers;
+    struct x64_label head;
+    struct jit_vregs at_head;
+    uint32_t first_read, written, used; /* vector registers, as the first pass has seen them */
 };
 
 /* A way out of the straight code, emitted behind it. */
@@ -66,6 +77,7 @@ struct jit_cold {
     uint32_t index;        /* HANDLER, EXECUTE, LINK: of the record or link */
     size_t site;           /* LINK: offset of the displacement to point here, 0 for none */
     int64_t delta;         /* JUMP, LEAVE: the target relative to the page */
+    uint8_t saves[16];     /* HANDLER, LEAVE: what of jit_vregs.guest struct cpu has not */
     uint8_t vregs[16];     /* HANDLER: jit_vregs.guest at `back` */
 };
 #define JIT_COLD_MAX 256u
@@ -88,6 +100,7 @@ struct jit_translator {
     unsigned cold_count;
     struct jit_cold cold[JIT_COLD_MAX];
     struct jit_vregs vregs;
+    struct jit_loop loop;
 };
 
 typedef bool jit_translate_fn(struct jit_translator *t, const struct a64_insn *insn);

@@ -72,11 +72,11 @@ bool jit_fcsel(struct jit_translator *t, const struct a64_insn *insn)
         return false;
     unsigned reg = jit_v_new(t);
     if (cond >= 14) {
-        x64_v2(&t->code, type ? X64_VMOVQ_LOAD : X64_VMOVSS_LOAD, reg, jit_v_part(insn->rn, 0));
+        x64_v2(&t->code, type ? X64_VMOVQ_LOAD : X64_VMOVSS_LOAD, reg, jit_v_part(t, insn->rn, 0));
     } else {
         enum x64_cond host = jit_nzcv_cond(t, cond);
-        x64_mov(&t->code, bytes, X64_RCX, jit_v_part(insn->rm, 0));
-        x64_cmov(&t->code, host, bytes, X64_RCX, jit_v_part(insn->rn, 0));
+        x64_mov(&t->code, bytes, X64_RCX, jit_v_part(t, insn->rm, 0));
+        x64_cmov(&t->code, host, bytes, X64_RCX, jit_v_part(t, insn->rn, 0));
         x64_v2(&t->code, type ? X64_VMOVQ_FROM : X64_VMOVD_FROM, reg, x64_r(X64_RCX));
     }
     jit_v_wrote(t, insn->rd, reg, bytes);

@@ -20,8 +20,8 @@
 unsigned jit_v(struct jit_translator *t, unsigned n);
 /* The same with zeros above the low `live` bytes (4, 8 or 16): it may be `scratch`. */
 unsigned jit_v_low(struct jit_translator *t, unsigned n, unsigned live, unsigned scratch);
-/* A part of Vn where it is in memory, which is always right. */
-struct x64_rm jit_v_part(unsigned n, unsigned offset);
+/* A part of Vn in memory, where it is put if it was not there yet. */
+struct x64_rm jit_v_part(struct jit_translator *t, unsigned n, unsigned offset);
 /* A register for the instruction's result, none of its sources'. */
 unsigned jit_v_new(struct jit_translator *t);
 /*
@@ -33,10 +33,18 @@ void jit_v_wrote(struct jit_translator *t, unsigned n, unsigned reg, unsigned li
 void jit_v_cut(struct jit_translator *t, unsigned to, unsigned from, unsigned live);
 /* Whether a register from jit_v() is known to be zero above its low `live` bytes. */
 bool jit_v_is_low(const struct jit_translator *t, unsigned reg, unsigned live);
+/* Stores what is not in struct cpu yet; no flag changes. */
+void jit_v_flush(struct jit_translator *t);
 /* A call has destroyed all XMM registers. */
 void jit_v_forget(struct jit_translator *t);
-/* Loads what `guest` (jit_vregs.guest) says. */
+/* For cold paths: which registers (jit_vregs.guest) struct cpu has not, their stores, and loads. */
+void jit_v_dirty(const struct jit_vregs *v, uint8_t saves[16]);
+void jit_v_save(struct jit_translator *t, const uint8_t saves[16]);
 void jit_v_reload(struct jit_translator *t, const uint8_t guest[16]);
+/* Between the passes over a loop: loads what stays in registers, and binds the loop's head. */
+void jit_v_loop_begin(struct jit_translator *t);
+/* In front of a jump to the head: the same values in the same registers. */
+void jit_v_loop_back(struct jit_translator *t);
 
 /* ---- Constants (constants.c) ---- */
 
