@@ -101,6 +101,7 @@ struct jit_translator {
     struct jit_cold cold[JIT_COLD_MAX];
     struct jit_vregs vregs;
     struct jit_loop loop;
+    unsigned products; /* place in the block behind the instruction that left products in XMM0, 1 */
 };
 
 typedef bool jit_translate_fn(struct jit_translator *t, const struct a64_insn *insn);

@@ -65,6 +65,11 @@ enum jit_constant {
     JIT_REV64_B,
     JIT_REV32_B,
     JIT_REV16_B,
+    JIT_EVEN_B, /* ones in the even lanes of bytes, of halfwords */
+    JIT_EVEN_H,
+    JIT_NARROW_B, /* for PSHUFB: the even lanes together, zeros above */
+    JIT_NARROW_H,
+    JIT_NARROW_S,
     JIT_CRC32,  /* crypto.c */
     JIT_HALF_S, /* fp_arith.c: 0.5, 1, the greatest number that has a fraction */
     JIT_HALF_D,
