@@ -40,16 +40,18 @@ void jit_call(struct jit_translator *t)
 static struct jit_cold *add_cold(struct jit_translator *t, enum jit_cold_kind kind)
 {
     struct jit_cold *cold = &t->cold[t->cold_count++];
-    *cold = (struct jit_cold){.kind = kind, .here = X64_LABEL, .back = X64_LABEL};
+    *cold =
+        (struct jit_cold){.kind = kind, .here = X64_LABEL, .back = X64_LABEL, .good = X64_LABEL};
     return cold;
 }
 
-void jit_slow(struct jit_translator *t, enum x64_cond cond)
+struct jit_cold *jit_slow(struct jit_translator *t, enum x64_cond cond)
 {
     struct jit_cold *cold = add_cold(t, JIT_COLD_HANDLER);
     cold->index = record_of(t);
     jit_v_dirty(&t->vregs, cold->saves);
     x64_jcc(&t->code, cond, &cold->here);
+    return cold;
 }
 
 void jit_leave_to_execute_if(struct jit_translator *t, enum x64_cond cond)
@@ -192,6 +194,8 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
     x64_bind(&t->code, &cold->here);
     switch (cold->kind) {
     case JIT_COLD_HANDLER:
+        if (cold->check)
+            jit_fp_recheck(t, cold);
         jit_v_save(t, cold->saves);
         x64_mov_imm(&t->code, X64_RAX, cold->index);
         x64_call_to(&t->code, jit->stubs.handler);

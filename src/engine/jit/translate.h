@@ -74,11 +74,14 @@ struct jit_cold {
     enum jit_cold_kind kind;
     struct x64_label here; /* those that come here */
     struct x64_label back; /* HANDLER */
-    uint32_t index;        /* HANDLER, EXECUTE, LINK: of the record or link */
-    size_t site;           /* LINK: offset of the displacement to point here, 0 for none */
-    int64_t delta;         /* JUMP, LEAVE: the target relative to the page */
-    uint8_t saves[16];     /* HANDLER, LEAVE: what of jit_vregs.guest struct cpu has not */
-    uint8_t vregs[16];     /* HANDLER: jit_vregs.guest at `back` */
+    struct x64_label good; /* HANDLER, with a check: the result is right after all */
+    uint8_t check;         /* the XMM register to look at more closely, 0 for none */
+    bool is_double;
+    uint32_t index;    /* HANDLER, EXECUTE, LINK: of the record or link */
+    size_t site;       /* LINK: offset of the displacement to point here, 0 for none */
+    int64_t delta;     /* JUMP, LEAVE: the target relative to the page */
+    uint8_t saves[16]; /* HANDLER, LEAVE: what of jit_vregs.guest struct cpu has not */
+    uint8_t vregs[16]; /* HANDLER: jit_vregs.guest at `back` */
 };
 #define JIT_COLD_MAX 256u
 
@@ -158,7 +161,7 @@ void jit_nzcv_load(struct jit_translator *t, enum jit_nzcv form);
 /* Calls the handler of the instruction in line. */
 void jit_call(struct jit_translator *t);
 /* When `cond` holds, has the handler execute the instruction instead, and goes on behind it. */
-void jit_slow(struct jit_translator *t, enum x64_cond cond);
+struct jit_cold *jit_slow(struct jit_translator *t, enum x64_cond cond);
 /* Goes to the address `delta` bytes from the page's begin: always, or when `cond` holds. */
 void jit_goto(struct jit_translator *t, int64_t delta);
 void jit_goto_if(struct jit_translator *t, enum x64_cond cond, int64_t delta);

@@ -130,6 +130,8 @@ void jit_fp_wrote(struct jit_translator *t, struct jit_fp_shape s, unsigned rd, 
 void jit_fp_check_nan(struct jit_translator *t, struct jit_fp_shape s, unsigned reg);
 /* The same for NaN and the least normal numbers, which may have been tiny before rounding. */
 void jit_fp_check_tiny(struct jit_translator *t, struct jit_fp_shape s, unsigned reg);
+/* At the begin of a cold path that a scalar result led to: goes back if it is right. */
+void jit_fp_recheck(struct jit_translator *t, struct jit_cold *cold);
 /* reg = n rounded to integers, halves away from zero; uses XMM0 to XMM3, n may be XMM0. */
 void jit_fp_away(struct jit_translator *t, struct jit_fp_shape s, unsigned reg, unsigned n);
 
