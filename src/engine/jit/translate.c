@@ -54,6 +54,14 @@ struct jit_cold *jit_slow(struct jit_translator *t, enum x64_cond cond)
     return cold;
 }
 
+struct jit_cold *jit_cold_flags(struct jit_translator *t, enum x64_cond cond, uint32_t flags)
+{
+    struct jit_cold *cold = add_cold(t, JIT_COLD_FLAGS);
+    cold->index = flags;
+    x64_jcc(&t->code, cond, &cold->here);
+    return cold;
+}
+
 void jit_leave_to_execute_if(struct jit_translator *t, enum x64_cond cond)
 {
     struct jit_cold *cold = add_cold(t, JIT_COLD_EXECUTE);
@@ -218,6 +226,11 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
     case JIT_COLD_EXECUTE:
         x64_mov_imm(&t->code, X64_RAX, cold->index);
         x64_jmp_to(&t->code, jit->stubs.leave[JIT_EXIT_RECORD]);
+        break;
+    case JIT_COLD_FLAGS:
+        x64_mov_imm(&t->code, X64_RAX, cold->index);
+        jit_nzcv_from_rax(t);
+        x64_jmp(&t->code, &cold->good);
         break;
     }
 }

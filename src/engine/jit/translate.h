@@ -68,13 +68,14 @@ enum jit_cold_kind {
     JIT_COLD_JUMP,    /* goes to an address in another page */
     JIT_COLD_LEAVE,   /* leaves to go on at an address */
     JIT_COLD_EXECUTE, /* leaves to have the handler execute the instruction */
+    JIT_COLD_FLAGS,   /* puts a constant into host flags and goes to `good` */
 };
 
 struct jit_cold {
     enum jit_cold_kind kind;
     struct x64_label here; /* those that come here */
     struct x64_label back; /* HANDLER */
-    struct x64_label good; /* HANDLER, with a check: the result is right after all */
+    struct x64_label good; /* FLAGS; HANDLER with a check: the result is right after all */
     uint8_t check;         /* the XMM register to look at more closely, 0 for none */
     bool is_double;
     uint32_t index;    /* HANDLER, EXECUTE, LINK: of the record or link */
@@ -153,6 +154,8 @@ static inline void jit_nzcv_lost(struct jit_translator *t)
 }
 /* Puts flags in place, by RAX, and returns the host's condition for the guest's, 0 to 13. */
 enum x64_cond jit_nzcv_cond(struct jit_translator *t, unsigned cond);
+/* Host flags in the form JIT_NZCV_SUB from flags.h's in AX. */
+void jit_nzcv_from_rax(struct jit_translator *t);
 /* Puts NZCV in host flags in this form, by RAX. */
 void jit_nzcv_load(struct jit_translator *t, enum jit_nzcv form);
 
@@ -170,6 +173,9 @@ void jit_goto_if(struct jit_translator *t, enum x64_cond cond, int64_t delta);
 void jit_leave_if(struct jit_translator *t, enum x64_cond cond, unsigned at);
 /* The same, and executes the instruction there. */
 void jit_leave_to_execute_if(struct jit_translator *t, enum x64_cond cond);
+/* When `cond` holds, goes to `good`, to be bound, by a way that puts flags.h's form into host
+ * flags. */
+struct jit_cold *jit_cold_flags(struct jit_translator *t, enum x64_cond cond, uint32_t flags);
 /* Adds a way out; *site is where a displacement is that must lead to it. */
 struct jit_cold *jit_cold_link(struct jit_translator *t, unsigned at);
 /* RAX = the address `delta` bytes from the page's begin; flags stay. */

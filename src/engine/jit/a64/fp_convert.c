@@ -137,7 +137,7 @@ bool jit_cvtf_v(struct jit_translator *t, const struct a64_insn *insn)
         jit_v_wrote(t, insn->rd, reg, s.bytes);
         return true;
     }
-    x64_mov(&t->code, is_double ? 8 : 4, X64_RAX, jit_v_part(t, insn->rn, 0));
+    jit_v_to_general(t, X64_RAX, is_double ? 8 : 4, insn->rn);
     if (is_unsigned && is_double)
         check_unsigned(t, X64_RAX);
     from_integer(t, reg, is_double, is_double || is_unsigned ? 8 : 4, X64_RAX);

@@ -22,6 +22,8 @@ unsigned jit_v(struct jit_translator *t, unsigned n);
 unsigned jit_v_low(struct jit_translator *t, unsigned n, unsigned live, unsigned scratch);
 /* A part of Vn in memory, where it is put if it was not there yet. */
 struct x64_rm jit_v_part(struct jit_translator *t, unsigned n, unsigned offset);
+/* to = the low 4 or 8 bytes of Vn; flags stay. */
+void jit_v_to_general(struct jit_translator *t, enum x64_reg to, unsigned bytes, unsigned n);
 /* A register for the instruction's result, none of its sources'. */
 unsigned jit_v_new(struct jit_translator *t);
 /*

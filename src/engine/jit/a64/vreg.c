@@ -104,6 +104,15 @@ struct x64_rm jit_v_part(struct jit_translator *t, unsigned n, unsigned offset)
     return rm;
 }
 
+void jit_v_to_general(struct jit_translator *t, enum x64_reg to, unsigned bytes, unsigned n)
+{
+    int cached = cached_in(&t->vregs, n);
+    if (cached < 0)
+        x64_mov(&t->code, bytes, to, jit_v_part(t, n, 0));
+    else
+        x64_v2_store(&t->code, bytes == 8 ? X64_VMOVQ_TO : X64_VMOVD_TO, x64_r(to), jit_v(t, n));
+}
+
 unsigned jit_v_low(struct jit_translator *t, unsigned n, unsigned live, unsigned scratch)
 {
     unsigned reg = jit_v(t, n);
