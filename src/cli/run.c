@@ -36,6 +36,8 @@ enum {
     OPTION_CONSOLE,
     OPTION_CONSOLE_LOG,
     OPTION_CONTROL,
+    OPTION_CONFINE,
+    OPTION_GRANT,
     OPTION_MSI,
     OPTION_WATCHDOG,
     OPTION_ON_PANIC,
@@ -70,6 +72,8 @@ static const struct option run_options[] = {
     {"console", required_argument, NULL, OPTION_CONSOLE},
     {"console-log", required_argument, NULL, OPTION_CONSOLE_LOG},
     {"control", required_argument, NULL, OPTION_CONTROL},
+    {"confine", required_argument, NULL, OPTION_CONFINE},
+    {"grant", required_argument, NULL, OPTION_GRANT},
     {"msi", required_argument, NULL, OPTION_MSI},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
     {"on-panic", required_argument, NULL, OPTION_ON_PANIC},
@@ -165,6 +169,8 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
     case OPTION_CONSOLE_LOG: config->console_log = value; break;
     case OPTION_CONTROL: config->control_path = value; break;
+    case OPTION_CONFINE: ret = cli_parse_confine(value, config, err); break;
+    case OPTION_GRANT: ret = cli_parse_grant(value, config, err); break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
     case OPTION_MSI: ret = parse_msi(value, config, err); break;
     case OPTION_WATCHDOG: ret = parse_action("--watchdog", value, &config->watchdog, err); break;
@@ -416,6 +422,11 @@ const struct cli_command cli_run = {
             "                      is the guest's hvc0 instead of its UART, ttyAMA0\n"
             "  --console-log FILE  where all that the guest writes there is appended as well\n"
             "  --control PATH      a socket to ask things of the VM (see 'pearvisor control')\n"
+            "  --confine on|off    on: before the guest runs, the process gives up all files but\n"
+            "                      those named here, and all system calls that it does not need\n"
+            "                      (default off; for VMs of the library on)\n"
+            "  --grant PATH[,ro]   a file or folder that it keeps nevertheless, for disks to be\n"
+            "                      attached later; may be repeated\n"
             "  --transport pci|mmio\n"
             "                      how virtio devices are attached (default pci)\n"
             "  --port NAME,unix:PATH|pty\n"

@@ -56,6 +56,7 @@ static int live(struct life *life, struct pv_error **err)
     struct cli_run run = {0};
     struct pv_vm_file *file = NULL;
     cli_run_init(&run);
+    run.config.confine = true;
     int ret = pv_vm_file_open(&file, CLI_VM_FILE, err);
     if (ret >= 0)
         ret = pv_vm_file_each(file, apply, &run, err);

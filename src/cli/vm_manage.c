@@ -50,7 +50,7 @@ static int add_pair(struct pairs *pairs, const char *key, const char *value, str
  */
 static int make_absolute(struct pairs *pairs, size_t index, struct pv_error **err)
 {
-    static const char *const keys[] = {"kernel", "initrd", "disk", "cdrom", "vars", "dtb"};
+    static const char *const keys[] = {"kernel", "initrd", "disk", "cdrom", "vars", "grant"};
     const char *value = pairs->values[index];
     bool is_path = false;
     for (size_t i = 0; i < PV_ARRAY_SIZE(keys); i++)
@@ -315,8 +315,7 @@ static int copy_entry(const char *from_folder, const char *name, struct pv_error
         from = NULL;
         return pv_error_set(err, ENOMEM, "out of memory");
     }
-    bool is_log = !strncmp(name, CLI_VM_LOG, strlen(CLI_VM_LOG)) || !strcmp(name, CLI_VM_OUTPUT);
-    if (is_log || lstat(from, &st) < 0 || !S_ISREG(st.st_mode))
+    if (lstat(from, &st) < 0 || !S_ISREG(st.st_mode))
         return 0;
     return pv_file_copy(from, name, err);
 }

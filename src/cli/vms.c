@@ -98,6 +98,7 @@ int cli_vm_enter(const char *name, struct pv_error **err)
         return pv_error_set(err, ENOENT,
                             "there is no VM '%s'; 'pearvisor list' shows those there are", name);
     mkdir(CLI_VM_RUN, 0700);
+    mkdir(CLI_VM_LOGS, 0700);
     return 0;
 }
 

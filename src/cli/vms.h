@@ -4,8 +4,8 @@
  * is of it.
  *
  *   NAME/vm.yaml           what it is made of (vm/vmfile.h); its files lie beside
- *   NAME/console.log       all that the guest ever wrote to its console
- *   NAME/vm.log            what the process that runs it had to say
+ *   NAME/log/console.log   all that the guest ever wrote to its console
+ *   NAME/log/vm.log        what the process that runs it had to say
  *   NAME/run/lock          locked by that process as long as it lives
  *   NAME/run/last          how it went: "running", "stopped", or "failed: why"
  *   NAME/run/control.sock  vm/control.h
@@ -22,8 +22,9 @@
 struct pv_error;
 
 #define CLI_VM_FILE    "vm.yaml"
-#define CLI_VM_LOG     "vm.log"
-#define CLI_VM_OUTPUT  "console.log"
+#define CLI_VM_LOGS    "log"
+#define CLI_VM_LOG     "log/vm.log"
+#define CLI_VM_OUTPUT  "log/console.log"
 #define CLI_VM_RUN     "run"
 #define CLI_VM_LOCK    "run/lock"
 #define CLI_VM_LAST    "run/last"

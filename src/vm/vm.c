@@ -14,12 +14,14 @@
 #include "device/rng.h"
 #include "engine/engine.h"
 #include "host/chardev.h"
+#include "host/confine.h"
 #include "host/loop.h"
 #include "machine/machine.h"
 #include "memory/address_space.h"
 #include "virtio/virtio.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/confine.h"
 #include "vm/control.h"
 #include "vm/devices.h"
 #include "vm/firmware.h"
@@ -55,6 +57,9 @@ struct pv_vm {
     bool ended;
     atomic_bool killed;
     char *fatal;
+    bool confine; /* what follows is said of it */
+    bool files_confined, calls_confined;
+    unsigned call_sets;
 };
 
 /* ---- Events of the machine ---- */
@@ -251,6 +256,32 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
     return ret;
 }
 
+/* Before there are threads, as files are confined thread by thread. */
+static int confine_files(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
+{
+    if (!config->confine)
+        return 0;
+    int ret = pv_vm_confine_files(config, err);
+    vm->confine = true;
+    vm->call_sets = pv_vm_call_sets(config);
+    vm->files_confined = ret > 0;
+    if (ret == 0)
+        pv_warn(PV_LOG_VM, "this host's kernel cannot confine files (it has no Landlock)");
+    return PV_MIN(ret, 0);
+}
+
+/* With everything made and nothing of the guest's run. */
+static int confine_calls(struct pv_vm *vm, struct pv_error **err)
+{
+    if (!vm->confine)
+        return 0;
+    int ret = pv_confine_calls(vm->call_sets, err);
+    vm->calls_confined = ret > 0;
+    if (ret == 0)
+        pv_warn(PV_LOG_VM, "this host's kernel cannot confine system calls (it has no seccomp)");
+    return PV_MIN(ret, 0);
+}
+
 int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
                  const struct pv_vm_events *events, struct pv_error **err)
 {
@@ -263,7 +294,9 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     vm->transport = config->transport;
     vm->on_panic = config->on_panic;
     vm->packed_rings = config->packed_rings;
-    int ret = create_parts(vm, config, err);
+    int ret = confine_files(vm, config, err);
+    if (ret >= 0)
+        ret = create_parts(vm, config, err);
     if (ret < 0) {
         pv_vm_destroy(vm);
         return ret;
@@ -277,7 +310,9 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
     int ret = 0;
 
     if (!atomic_load(&vm->killed)) {
-        ret = pv_vm_graphics_start(vm->graphics, err);
+        ret = confine_calls(vm, err);
+        if (ret >= 0)
+            ret = pv_vm_graphics_start(vm->graphics, err);
         if (ret >= 0)
             ret = pv_machine_start(vm->machine, err);
         /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
@@ -332,7 +367,10 @@ bool pv_vm_device(const struct pv_vm *vm, size_t index, struct pv_vm_device *dev
 int pv_vm_attach_disk(struct pv_vm *vm, const struct pv_config_disk *disk, const char **id,
                       struct pv_error **err)
 {
-    return pv_vm_hotplug_attach_disk(vm->hotplug, disk, id, err);
+    int ret = pv_vm_hotplug_attach_disk(vm->hotplug, disk, id, err);
+    if (ret == -EACCES && vm->files_confined)
+        pv_error_prefix(err, "the VM reaches only what its configuration names (--grant)");
+    return ret;
 }
 
 int pv_vm_attach_net(struct pv_vm *vm, const struct pv_config_net *net, const char **id,
@@ -360,6 +398,8 @@ void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)
         .cpus = vm->cpus,
         .memory = vm->memory,
         .paused = vm->paused,
+        .files_confined = vm->files_confined,
+        .calls_confined = vm->calls_confined,
         .balloon = balloon,
     };
     if (balloon) {

@@ -35,7 +35,8 @@ struct pv_vm_events {
 
 /*
  * Makes everything: opens and locks disks, binds ports, loads the kernel. Nothing runs yet, and
- * nothing is left behind on failure. The config is not needed afterwards.
+ * nothing is left behind on failure, but for the confinement of this thread where the config asks
+ * for that. The config is not needed afterwards.
  */
 int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
                  const struct pv_vm_events *events, struct pv_error **err);
@@ -73,8 +74,9 @@ struct pv_vm_info {
     unsigned cpus;
     uint64_t memory; /* bytes, as configured */
     bool paused;
-    bool balloon;                      /* it has one, and these are known, in bytes: */
-    uint64_t target, actual, returned; /* as in struct pv_balloon_info */
+    bool files_confined, calls_confined; /* as pv_config.confine asks, where the host can */
+    bool balloon;                        /* it has one, and these are known, in bytes: */
+    uint64_t target, actual, returned;   /* as in struct pv_balloon_info */
 };
 
 /* On the loop's thread. */
