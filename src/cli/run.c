@@ -276,7 +276,7 @@ static void print_stats(struct pv_vm *vm)
 }
 
 int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opaque,
-               struct pv_error **err)
+               enum pv_vm_end *end, struct pv_error **err)
 {
     const struct pv_config *config = &run->config;
     struct session session = {0};
@@ -287,7 +287,6 @@ int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opa
         .opaque = &session,
     };
     struct pv_signal *term = NULL, *interrupt = NULL, *save = NULL;
-    enum pv_vm_end reason;
     int ret = pv_vm_create(&session.vm, config, &events, err);
     if (ret < 0)
         return ret;
@@ -302,7 +301,7 @@ int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opa
     if (ret >= 0 && ready)
         ready(opaque);
     if (ret >= 0)
-        ret = pv_vm_run(session.vm, &reason, err);
+        ret = pv_vm_run(session.vm, end, err);
     if (ret >= 0 && run->stats)
         print_stats(session.vm);
     pv_signal_destroy(term);
@@ -382,10 +381,11 @@ static int run(const struct cli_command *command, int argc, char **argv)
 {
     struct cli_run request = {0};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    enum pv_vm_end end;
     cli_run_init(&request);
     int status = parse(command, &request, argc, argv);
     if (status < 0)
-        status = cli_run_vm(&request, NULL, NULL, &err) < 0 ? cli_fail(&err) : CLI_OK;
+        status = cli_run_vm(&request, NULL, NULL, &end, &err) < 0 ? cli_fail(&err) : CLI_OK;
     cli_run_finish(&request);
     return status;
 }

@@ -117,6 +117,7 @@ struct pv_config {
     enum pv_config_console console;
     const char *console_path; /* PV_CONSOLE_UNIX */
     const char *console_log;  /* a file that gets all output too, or NULL */
+    uint64_t console_log_max; /* bytes, when it becomes FILE.1; 0: never */
     bool console_virtio;      /* the console is hvc0 instead of the UART, which is then silent */
     struct pv_config_port ports[PV_CONFIG_MAX_PORTS];
     size_t port_count;

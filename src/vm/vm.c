@@ -54,6 +54,7 @@ struct pv_vm {
     enum pv_machine_action on_panic;
     bool packed_rings;
     bool paused;
+    atomic_bool told; /* its power button was pressed, and it has not begun anew since */
     bool ended;
     atomic_bool killed;
     char *fatal;
@@ -76,6 +77,7 @@ static void was_reset(void *opaque)
     struct pv_vm *vm = opaque;
 
     pv_info(PV_LOG_VM, "the guest reset itself");
+    atomic_store(&vm->told, false);
     if (vm->events.reset)
         vm->events.reset(vm->events.opaque);
 }
@@ -118,7 +120,7 @@ static int create_console(struct pv_vm *vm, const struct pv_config *config, stru
     default: ret = pv_chardev_stdio_create(&vm->console, vm->loop, escape, vm, err); break;
     }
     if (ret >= 0 && config->console_log)
-        ret = pv_chardev_log(vm->console, config->console_log, err);
+        ret = pv_chardev_log(vm->console, config->console_log, config->console_log_max, err);
     if (ret < 0)
         return pv_error_prefix(err, "console");
     if (ready && vm->events.console_ready)
@@ -323,12 +325,13 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
     }
     if (ret >= 0 && vm->fatal)
         ret = pv_error_set(err, EIO, "%s", vm->fatal);
-    *end = vm->ended ? PV_VM_POWERED_OFF : PV_VM_KILLED;
+    *end = !vm->ended ? PV_VM_KILLED : atomic_load(&vm->told) ? PV_VM_OBEYED : PV_VM_POWERED_OFF;
     return PV_MIN(ret, 0);
 }
 
 void pv_vm_power_button(struct pv_vm *vm)
 {
+    atomic_store(&vm->told, true);
     pv_machine_power_button(vm->machine);
 }
 
@@ -351,6 +354,7 @@ bool pv_vm_resume(struct pv_vm *vm)
 
 void pv_vm_reset(struct pv_vm *vm)
 {
+    atomic_store(&vm->told, false);
     pv_machine_act(vm->machine, PV_ACTION_RESET);
 }
 
@@ -397,7 +401,9 @@ void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)
         .engine = pv_engine_name(vm->engine),
         .cpus = vm->cpus,
         .memory = vm->memory,
-        .paused = vm->paused,
+        .state = vm->paused               ? PV_VM_PAUSED
+                 : atomic_load(&vm->told) ? PV_VM_STOPPING
+                                          : PV_VM_RUNNING,
         .files_confined = vm->files_confined,
         .calls_confined = vm->calls_confined,
         .balloon = balloon,
