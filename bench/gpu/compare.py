@@ -22,6 +22,11 @@ GPU_BOUND_MS = {'compute': 200, 'matmul': 1000}
 MODES = ['compute', 'matmul', 'draw', 'submits', 'pipelines', 'frames', 'calls']
 
 
+def driver(icd):
+    """The environment in which the loader knows this driver only, whatever the caller's says."""
+    return {'VK_DRIVER_FILES': icd, 'VK_ICD_FILENAMES': icd}
+
+
 def run_client(client, mode, env):
     """The client's `result` and `time` lines as two dictionaries."""
     done = subprocess.run([client, *mode.split()], env={**os.environ, **env}, text=True,
@@ -66,7 +71,7 @@ def main():
     parser.add_argument('modes', nargs='*', default=MODES)
     options = parser.parse_args()
     client = os.path.join(options.build, 'tests/gpu/vk_client')
-    native_env = {'VK_ICD_FILENAMES': options.native_icd} if options.native_icd else {}
+    native_env = driver(options.native_icd) if options.native_icd else {}
     with tempfile.TemporaryDirectory() as folder:
         socket = os.path.join(folder, 'vtest')
         server = subprocess.Popen([os.path.join(options.build, 'pearvisor'), 'gpu-server',
@@ -74,7 +79,7 @@ def main():
         try:
             while not os.path.exists(socket) and server.poll() is None:
                 time.sleep(0.02)
-            venus_env = {'VK_ICD_FILENAMES': options.venus_icd, 'VN_DEBUG': 'vtest',
+            venus_env = {**driver(options.venus_icd), 'VN_DEBUG': 'vtest',
                          'VTEST_SOCKET_NAME': socket}
             same = [compare(fit_to_gpu(mode, client, native_env), client, native_env, venus_env,
                             options.runs) for mode in options.modes]

@@ -507,13 +507,12 @@ static int access_memory(struct pv_address_space *as, uint64_t address, unsigned
     uint64_t offset = region ? address - region->info.address : 0;
     int ret = region && pv_range_ok(offset, size, region->info.size) ? 0 : -EFAULT;
     if (ret == 0) {
-        /* A device has none, and arithmetic on NULL is undefined. */
-        char *host = region->info.host ? (char *)region->info.host + offset : NULL;
+        char *host = region->info.host; /* a device has none */
         *device = *region;
-        if (region->info.kind != PV_REGION_MMIO && !write) {
-            *value = load_le(host, size);
-        } else if (region->info.kind == PV_REGION_RAM) {
-            memcpy(host, value, size);
+        if (host && !write) {
+            *value = load_le(host + offset, size);
+        } else if (host && region->info.kind == PV_REGION_RAM) {
+            memcpy(host + offset, value, size);
             if (as->dirty_logging)
                 mark_region(region, offset, size);
         }

@@ -136,7 +136,8 @@ static void mock_push(VkCommandBuffer commands, VkPipelineLayout layout, VkShade
                                                              .stageFlags = stages,
                                                              .offset = offset,
                                                              .size = size};
-    memcpy(mock_vulkan_log.pushed, values, PV_MIN(size, sizeof(mock_vulkan_log.pushed)));
+    if (size > 0)
+        memcpy(mock_vulkan_log.pushed, values, PV_MIN(size, sizeof(mock_vulkan_log.pushed)));
 }
 
 static VkResult mock_map(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset,

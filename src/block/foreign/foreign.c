@@ -166,7 +166,7 @@ int pv_foreign_add(struct pv_foreign *f, const struct pv_foreign_piece *piece,
         last->length += piece->length;
         return 0;
     }
-    if (f->piece_count == f->piece_room) {
+    if (!f->pieces || f->piece_count == f->piece_room) {
         const size_t room = f->piece_room ? f->piece_room * 2 : 64;
         struct pv_foreign_piece *pieces = NULL;
         if (room <= PV_FOREIGN_PIECES_MAX)

@@ -10,6 +10,7 @@
 #include "block/foreign/crc32c.h"
 #include "block/foreign/foreign.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #define HEADER_BYTES   4096u
@@ -177,6 +178,7 @@ static int fill(struct pv_foreign *f, const struct pv_block_source *source, stru
         ret = check_geometry(&g, err);
     if (ret < 0)
         return ret;
+    assert(g.block && g.sector); /* a checked geometry */
     f->base.size = g.size;
     /* An entry for a bitmap block follows those of each chunk (section 2.5). */
     const uint64_t chunk = (UINT64_C(1) << 23) * g.sector / g.block;

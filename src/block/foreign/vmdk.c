@@ -170,10 +170,11 @@ static int open_extent(struct pv_foreign *f, const struct pv_block_source *sourc
 static int add_extent(struct pv_foreign *f, const struct pv_block_source *source, const char *line,
                       struct pv_error **err)
 {
-    char access[16], kind[16], name[256] = "";
-    unsigned long long sectors, offset = 0;
-    const int fields =
-        sscanf(line, "%15s %llu %15s \"%255[^\"]\" %llu", access, &sectors, kind, name, &offset);
+    char access[16], length[20], kind[16], name[256] = "", start[20] = "0";
+    const int fields = sscanf(line, "%15s %19[0-9] %15s \"%255[^\"]\" %19[0-9]", access, length,
+                              kind, name, start);
+    const unsigned long long sectors = fields < 2 ? 0 : strtoull(length, NULL, 10);
+    const unsigned long long offset = strtoull(start, NULL, 10);
     if (fields < 3 || sectors > CAPACITY_MAX || offset > CAPACITY_MAX ||
         f->base.size / SECTOR + sectors > CAPACITY_MAX)
         return pv_error_set(err, EINVAL, "VMDK extent '%.60s'", line);

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "block/qcow2/qcow2.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -47,6 +48,7 @@ static int visit_entry(struct walk *w, uint64_t word)
 static int walk_tree(struct walk *w, const uint64_t *l1, uint32_t size)
 {
     struct qcow2 *q = w->q;
+    assert(l1 || size == 0);
     const size_t step = q->entry_size / 8;
     PV_CLEANUP_FREE uint64_t *copy = malloc(q->cluster_size);
     if (!copy)
@@ -133,7 +135,7 @@ static int refresh_copied(struct qcow2 *q, uint64_t *l1, uint32_t size)
     for (uint32_t i = 0; i < size && ret == 0; i++) {
         const uint64_t offset = l1[i] & QCOW2_OFFSET_MASK;
         const uint64_t before = l1[i];
-        void *table;
+        void *table = NULL;
         if (!offset)
             continue;
         ret = refresh_word(q, &l1[i]);

@@ -74,6 +74,8 @@ static void inject_abort(struct hvf_vcpu *v, unsigned lower_class, uint32_t writ
 
 /* ---- Devices ---- */
 
+#define ISS_WNR (1u << 6)
+
 /* The parts of a data abort's ISS. */
 struct access {
     bool described, sign, wide, write, cache;
@@ -128,7 +130,7 @@ static void data_abort(struct pv_vcpu *vcpu)
             set_data_register(v, a.reg, extend(&a, value));
     }
     if (ret < 0)
-        inject_abort(v, EC_DABORT_LOWER, (uint32_t)a.write << 6, e->virtual_address);
+        inject_abort(v, EC_DABORT_LOWER, a.write ? ISS_WNR : 0, e->virtual_address);
     else
         step_over(v);
 }

@@ -5,7 +5,6 @@
 #include "base/util.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,14 +46,14 @@ static int compare(const void *a, const void *b)
 static int read_lines(struct jit_symbols *symbols, FILE *file, const char *path,
                       struct pv_error **err)
 {
-    char line[512], name[256], type;
-    uint64_t address;
+    char line[512], digits[17], name[256], type;
     for (unsigned number = 1; fgets(line, sizeof(line), file); number++) {
-        if (sscanf(line, "%" SCNx64 " %c %255s", &address, &type, name) != 3)
+        if (sscanf(line, "%16[0-9a-fA-F] %c %255s", digits, &type, name) != 3)
             return pv_error_set(err, EINVAL,
                                 "'%s', line %u: lines of ADDRESS TYPE NAME are expected, as in "
                                 "/proc/kallsyms",
                                 path, number);
+        const uint64_t address = strtoull(digits, NULL, 16);
         if (strchr("tTwW", type) && add(symbols, address, name) < 0)
             return pv_error_set(err, ENOMEM, "'%s': out of memory", path);
     }
