@@ -4,10 +4,9 @@
 #include "agent/wire.h"
 #include "base/error.h"
 #include "base/util.h"
-#include "cli/ask.h"
 #include "cli/cli.h"
-#include "cli/vms.h"
 #include "host/program.h"
+#include "vm/library.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,27 +17,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
-
-/* A connection to the agent of a running VM; the working directory stays what it is. */
-static int connect_agent(const char *name, struct pv_error **err)
-{
-    PV_CLEANUP_FD int here = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (here < 0)
-        return pv_error_errno(err, errno, "the working directory");
-    int ret = cli_vm_enter(name, err);
-    if (ret >= 0 && !cli_vm_is_alive())
-        ret = pv_error_set(err, ESRCH, "VM '%s' is not running", name);
-    if (ret >= 0) {
-        ret = pv_agent_connect(CLI_VM_VSOCK, PV_AGENT_PORT, err);
-        if (ret < 0)
-            pv_error_prefix(err, "VM '%s'", name);
-    }
-    if (fchdir(here) < 0 && ret >= 0) {
-        close(ret);
-        ret = pv_error_errno(err, errno, "the working directory");
-    }
-    return ret;
-}
 
 /* ---- exec ---- */
 
@@ -107,7 +85,7 @@ static int exec(const struct cli_command *command, int argc, char **argv)
     exec.argv = (const char *const *)argv + optind;
     exec.environment = environment;
     exec.size = exec.terminal ? terminal_size : NULL;
-    PV_CLEANUP_FD int fd = connect_agent(name, &err);
+    PV_CLEANUP_FD int fd = pv_library_agent(name, &err);
     if (fd < 0) {
         cli_fail(&err);
         return EXEC_UNREACHABLE;
@@ -164,7 +142,7 @@ static int copy_in(const char *source, const char *name, const char *path, struc
         return pv_error_set(err, EISDIR,
                             "'%s' is a folder; carry it by tar: tar c %s | pearvisor exec %s tar x",
                             source, source, name);
-    PV_CLEANUP_FD int fd = connect_agent(name, err);
+    PV_CLEANUP_FD int fd = pv_library_agent(name, err);
     int ret = fd < 0 ? fd
                      : pv_agent_put(fd, file, *path ? path : "/root/", last_part(source),
                                     st.st_mode, err);
@@ -181,7 +159,7 @@ static int copy_out(const char *name, const char *path, const char *target, stru
                 : asprintf(&place, "%s", target)) < 0 ||
         asprintf(&temporary, "%s.XXXXXX", place) < 0)
         return pv_error_set(err, ENOMEM, "out of memory");
-    PV_CLEANUP_FD int fd = connect_agent(name, err);
+    PV_CLEANUP_FD int fd = pv_library_agent(name, err);
     if (fd < 0)
         return fd;
     PV_CLEANUP_FD int file = mkstemp(temporary);
@@ -253,7 +231,7 @@ static int be_proxy(const char *name, struct pv_error **err)
 {
     bool there = true, back = true;
     const char *words[] = {"connect", "22"};
-    PV_CLEANUP_FD int fd = connect_agent(name, err);
+    PV_CLEANUP_FD int fd = pv_library_agent(name, err);
     PV_CLEANUP_FREE struct pv_agent_frame *answer = malloc(sizeof(*answer));
     if (!answer)
         return pv_error_set(err, ENOMEM, "out of memory");
@@ -289,7 +267,7 @@ static int ssh(const struct cli_command *command, int argc, char **argv)
     char *target = argv[optind];
     char *at = strrchr(target, '@');
     const char *name = at ? at + 1 : target;
-    if (cli_vm_check_name(name, &err) < 0)
+    if (pv_library_check_name(name, &err) < 0)
         return cli_usage_error(command, &err);
     if (is_proxy)
         return be_proxy(name, &err) < 0 ? cli_fail(&err) : CLI_OK;

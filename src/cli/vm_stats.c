@@ -4,9 +4,9 @@
 #include "agent/wire.h"
 #include "base/error.h"
 #include "base/util.h"
-#include "cli/ask.h"
 #include "cli/cli.h"
-#include "cli/vms.h"
+#include "host/program.h"
+#include "vm/library.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,11 +32,11 @@ static void take_word(struct stats *stats, const char *word)
 }
 
 /* A guest without an agent has no figures of its own; that is no error. */
-static void ask_agent(struct stats *stats)
+static void ask_agent(const char *name, struct stats *stats)
 {
     char *words[PV_AGENT_WORDS_MAX + 1];
     const char *request[] = {"info"};
-    PV_CLEANUP_FD int fd = pv_agent_connect(CLI_VM_VSOCK, PV_AGENT_PORT, NULL);
+    PV_CLEANUP_FD int fd = pv_library_agent(name, NULL);
     PV_CLEANUP_FREE struct pv_agent_frame *answer = malloc(sizeof(*answer));
     if (fd < 0 || !answer || pv_agent_ask(fd, request, 1, answer, NULL) < 0)
         return;
@@ -48,17 +48,19 @@ static void ask_agent(struct stats *stats)
 static int collect(const char *name, struct stats *stats, struct pv_error **err)
 {
     json_t *status = NULL;
-    int ret = cli_vm_enter(name, err);
-    if (ret >= 0 && !cli_vm_is_alive())
+    PV_CLEANUP_FREE char *folder = NULL;
+    int ret = pv_library_find(name, &folder, err);
+    if (ret >= 0 && !pv_library_is_alive(folder))
         ret = pv_error_set(err, ESRCH, "VM '%s' is not running", name);
     if (ret >= 0)
-        ret = cli_ask(CLI_VM_CONTROL, "status", NULL, &status, err);
+        ret = pv_library_ask(folder, "status", NULL, &status, err);
     if (ret < 0)
         return ret;
     stats->memory = (uint64_t)json_integer_value(json_object_get(status, "memory"));
-    stats->resident = (uint64_t)json_integer_value(json_object_get(status, "resident"));
+    stats->resident =
+        pv_program_resident((pid_t)json_integer_value(json_object_get(status, "pid")));
     json_decref(status);
-    ask_agent(stats);
+    ask_agent(name, stats);
     return 0;
 }
 

@@ -11,11 +11,12 @@ char *pv_program_path(void)
     return realpath("/proc/self/exe", NULL);
 }
 
-uint64_t pv_program_resident(void)
+uint64_t pv_program_resident(pid_t pid)
 {
-    char line[128] = "";
+    char path[32], line[128] = "";
     char *rest;
-    FILE *file = fopen("/proc/self/statm", "re"); /* pages: size, resident, ... */
+    snprintf(path, sizeof(path), "/proc/%ld/statm", (long)pid);
+    FILE *file = fopen(path, "re"); /* pages: size, resident, ... */
     if (!file)
         return 0;
     if (!fgets(line, sizeof(line), file))

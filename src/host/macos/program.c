@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "host/program.h"
 
+#include <libproc.h>
 #include <limits.h>
 #include <mach-o/dyld.h>
-#include <mach/mach.h>
 #include <stdlib.h>
 
 char *pv_program_path(void)
@@ -13,11 +13,9 @@ char *pv_program_path(void)
     return _NSGetExecutablePath(path, &size) == 0 ? realpath(path, NULL) : NULL;
 }
 
-uint64_t pv_program_resident(void)
+uint64_t pv_program_resident(pid_t pid)
 {
-    struct mach_task_basic_info info;
-    mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
-    kern_return_t ret =
-        task_info(mach_task_self(), MACH_TASK_BASIC_INFO, (task_info_t)&info, &count);
-    return ret == KERN_SUCCESS ? info.resident_size : 0;
+    struct proc_taskinfo info;
+    int size = proc_pidinfo(pid, PROC_PIDTASKINFO, 0, &info, sizeof(info));
+    return size == sizeof(info) ? info.pti_resident_size : 0;
 }
