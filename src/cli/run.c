@@ -36,6 +36,7 @@ enum {
     OPTION_CONSOLE,
     OPTION_CONSOLE_LOG,
     OPTION_CONTROL,
+    OPTION_RESTORE,
     OPTION_MSI,
     OPTION_WATCHDOG,
     OPTION_ON_PANIC,
@@ -70,6 +71,7 @@ static const struct option run_options[] = {
     {"console", required_argument, NULL, OPTION_CONSOLE},
     {"console-log", required_argument, NULL, OPTION_CONSOLE_LOG},
     {"control", required_argument, NULL, OPTION_CONTROL},
+    {"restore", required_argument, NULL, OPTION_RESTORE},
     {"msi", required_argument, NULL, OPTION_MSI},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
     {"on-panic", required_argument, NULL, OPTION_ON_PANIC},
@@ -164,6 +166,7 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
         break;
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
     case OPTION_CONSOLE_LOG: config->console_log = value; break;
+    case OPTION_RESTORE: config->restore = value; break;
     case OPTION_CONTROL: config->control_path = value; break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
     case OPTION_MSI: ret = parse_msi(value, config, err); break;
@@ -416,6 +419,7 @@ const struct cli_command cli_run = {
             "                      is the guest's hvc0 instead of its UART, ttyAMA0\n"
             "  --console-log FILE  where all that the guest writes there is appended as well\n"
             "  --control PATH      a socket to ask things of the VM (see 'pearvisor control')\n"
+            "  --restore FOLDER    go on from a snapshot, on a VM made alike, instead of booting\n"
             "  --transport pci|mmio\n"
             "                      how virtio devices are attached (default pci)\n"
             "  --port NAME,unix:PATH|pty\n"

@@ -479,7 +479,7 @@ static int create_parts(struct pv_machine *machine, struct pv_error **err)
         ret = create_buses(machine, err);
     if (ret >= 0)
         ret = create_firmware(machine, err);
-    if (ret >= 0)
+    if (ret >= 0 && !config->empty)
         ret = load(machine, err);
     return ret < 0 ? ret : create_engine(machine, err);
 }

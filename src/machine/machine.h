@@ -59,6 +59,7 @@ struct pv_machine_config {
     const char *kernel;      /* paths and strings are copied; NULL only with firmware */
     const char *initrd;      /* or NULL */
     const char *append;      /* or NULL */
+    bool empty;              /* memory stays zeroes, as pv_machine_prepare() wants it */
     /*
      * Firmware to start in flash instead of the kernel, which it is handed then; or NULL. Its
      * variables are kept in `vars` (NULL: they go with the machine), which start as a copy of
@@ -77,7 +78,8 @@ int pv_machine_create(struct pv_machine **out, const struct pv_machine_config *c
 /* Powers the first vCPU on. The loop has to run then. */
 int pv_machine_start(struct pv_machine *machine, struct pv_error **err);
 
-/* Instead of that, for a machine that goes on where another was: it is paused, and no vCPU is on. */
+/* Instead of that, for a machine that goes on where another was: it is paused, and no vCPU is on.
+ */
 int pv_machine_prepare(struct pv_machine *machine, struct pv_error **err);
 
 /* Stops the vCPUs; devices stay. Destroying does it too. On the loop's thread. */

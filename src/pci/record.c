@@ -6,8 +6,8 @@
  * Of configuration space only what a guest may change is loaded, and of a port also the status that
  * follows from its slot; the rest says what the function is, and has to be the same.
  */
-#include "base/error.h"
 #include "base/record.h"
+#include "base/error.h"
 #include "base/util.h"
 #include "pci/pci_impl.h"
 
