@@ -37,6 +37,7 @@ extern const struct cli_command cli_logs;
 extern const struct cli_command cli_config;
 extern const struct cli_command cli_clone;
 extern const struct cli_command cli_delete;
+extern const struct cli_command cli_snapshot;
 extern const struct cli_command cli_control;
 extern const struct cli_command cli_image;
 extern const struct cli_command cli_disk;

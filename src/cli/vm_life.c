@@ -27,7 +27,8 @@
 /* ---- The process that is a VM ---- */
 
 struct life {
-    int told; /* where `start` waits for the first word; -1 once it has been said */
+    int told;            /* where `start` waits for the first word; -1 once it has been said */
+    const char *restore; /* the snapshot to go on from, or NULL */
 };
 
 static void tell(struct life *life, const char *text)
@@ -66,6 +67,7 @@ static int live(struct life *life, struct pv_error **err)
         run.config.console_path = CLI_VM_CONSOLE;
         run.config.console_log = CLI_VM_OUTPUT;
         run.config.control_path = CLI_VM_CONTROL;
+        run.config.restore = life->restore;
         ret = cli_run_vm(&run, is_ready, life, err);
     }
     cli_run_finish(&run);
@@ -88,9 +90,9 @@ static int open_log(struct pv_error **err)
     return 0;
 }
 
-static int be_vm(int told)
+static int be_vm(int told, const char *restore)
 {
-    struct life life = {.told = told};
+    struct life life = {.told = told, .restore = restore};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     setsid();
     int ret = open_log(&err);
@@ -128,7 +130,7 @@ static int wait_for_word(const char *name, int from, struct pv_error **err)
                               "say more");
 }
 
-static int start_vm(const char *name, struct pv_error **err)
+int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
 {
     PV_CLEANUP_FD int lock = -1;
     int pipes[2];
@@ -148,7 +150,7 @@ static int start_vm(const char *name, struct pv_error **err)
     if (child == 0) {
         close(pipes[0]);
         /* The lock is the open file's, which this process has too, and keeps. */
-        _exit(be_vm(pipes[1]));
+        _exit(be_vm(pipes[1], restore));
     }
     close(pipes[1]);
     ret = child < 0 ? pv_error_errno(err, errno, "VM '%s'", name)
@@ -305,7 +307,7 @@ static int for_each(const struct cli_command *command, int argc, char **argv,
 
 static int start_one(const char *name, void *opaque, struct pv_error **err)
 {
-    return start_vm(name, err);
+    return cli_start_vm(name, NULL, err);
 }
 
 static int ask_one(const char *name, void *opaque, struct pv_error **err)

@@ -6,6 +6,7 @@
  *   NAME/vm.yaml           what it is made of (vm/vmfile.h); its files lie beside
  *   NAME/console.log       all that the guest ever wrote to its console
  *   NAME/vm.log            what the process that runs it had to say
+ *   NAME/snapshots/NAME    vm/snapshot_file.h
  *   NAME/run/lock          locked by that process as long as it lives
  *   NAME/run/last          how it went: "running", "stopped", or "failed: why"
  *   NAME/run/control.sock  vm/control.h
@@ -21,14 +22,15 @@
 
 struct pv_error;
 
-#define CLI_VM_FILE    "vm.yaml"
-#define CLI_VM_LOG     "vm.log"
-#define CLI_VM_OUTPUT  "console.log"
-#define CLI_VM_RUN     "run"
-#define CLI_VM_LOCK    "run/lock"
-#define CLI_VM_LAST    "run/last"
-#define CLI_VM_CONTROL "run/control.sock"
-#define CLI_VM_CONSOLE "run/console.sock"
+#define CLI_VM_FILE      "vm.yaml"
+#define CLI_VM_LOG       "vm.log"
+#define CLI_VM_OUTPUT    "console.log"
+#define CLI_VM_SNAPSHOTS "snapshots"
+#define CLI_VM_RUN       "run"
+#define CLI_VM_LOCK      "run/lock"
+#define CLI_VM_LAST      "run/last"
+#define CLI_VM_CONTROL   "run/control.sock"
+#define CLI_VM_CONSOLE   "run/console.sock"
 
 enum cli_vm_state {
     CLI_VM_CREATED, /* never started */
@@ -59,6 +61,12 @@ bool cli_vm_is_alive(void);
 
 /* The lock, for the process that runs or changes the VM; -EBUSY when another has it. */
 int cli_vm_lock(const char *name, int *fd, struct pv_error **err);
+
+/*
+ * Starts VM `name`, by booting (`restore` NULL) or from the folder of a snapshot, relative to its
+ * own. It runs in a process of its own when this returns.
+ */
+int cli_start_vm(const char *name, const char *restore, struct pv_error **err);
 
 /* Writes run/last. What cannot be written is not, as there is nobody to tell. */
 void cli_vm_write_last(const char *text);
