@@ -6,6 +6,7 @@
  *   NAME/vm.yaml           what it is made of (vm/vmfile.h); its files lie beside
  *   NAME/log/console.log   all that the guest ever wrote to its console
  *   NAME/log/vm.log        what the process that runs it had to say
+ *   NAME/snapshots/NAME    vm/snapshot_file.h
  *   NAME/run/lock          locked by that process as long as it lives
  *   NAME/run/last          how it went: "running", "stopped", "ended" when its owner said so, or
  *                          "failed: why"
@@ -35,6 +36,7 @@ struct pv_error;
 #define PV_LIBRARY_LAST    "run/last"
 #define PV_LIBRARY_CONTROL "run/control.sock"
 #define PV_LIBRARY_CONSOLE "run/console.sock"
+#define PV_LIBRARY_SNAPSHOTS "snapshots"
 #define PV_LIBRARY_VSOCK   "run/vsock.sock"
 
 /* The folder that VMs are in; made when it is not there. The caller frees it. */

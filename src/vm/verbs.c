@@ -223,6 +223,24 @@ static int detach(void *opaque, struct pv_control_request *request, json_t **res
     return ret == PV_VM_DETACH_LATER ? PV_CONTROL_LATER : ret;
 }
 
+static void snapshot_taken(void *opaque, uint64_t pause_us, struct pv_error **err)
+{
+    pv_control_answer(opaque, *err ? NULL : json_pack("{s:I}", "pause-us", (json_int_t)pause_us),
+                      err);
+}
+
+static int snapshot(void *opaque, struct pv_control_request *request, json_t **result,
+                    struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *folder = pv_control_path_argument(request, "folder");
+
+    if (!folder)
+        return out_of_memory(err);
+    int ret = pv_vm_snapshot(opaque, folder, pv_control_argument(request, "note"), snapshot_taken,
+                             request, err);
+    return ret < 0 ? ret : PV_CONTROL_LATER;
+}
+
 int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *path,
                        struct pv_error **err)
 {
@@ -239,6 +257,7 @@ int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *pa
         {.name = "attach",
          .optional = {"disk", "net", "id", "read-only", "forward"},
          .run = attach},
+        {.name = "snapshot", .required = {"folder"}, .optional = {"note"}, .run = snapshot},
         {.name = "detach", .required = {"id"}, .optional = {"force", "timeout"}, .run = detach},
     };
     return pv_control_create(out, pv_vm_loop(vm), path, verbs, PV_ARRAY_SIZE(verbs), vm, err);
