@@ -244,19 +244,39 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
     return pv_snapshot_create(&vm->snapshot, &config, err);
 }
 
+/* What can be known to be wrong before anything is changed. */
+static int check_snapshot(const struct pv_config *config, const struct pv_snapshot_info *info,
+                          struct pv_error **err)
+{
+    PV_CLEANUP_FREE void *state = NULL;
+    size_t writable = 0, size;
+
+    for (size_t i = 0; i < config->disk_count; i++)
+        writable += !config->disks[i].read_only;
+    if (writable != info->disk_count)
+        return pv_error_set(err, EINVAL, "it is of a VM with %zu writable disks, this one has %zu",
+                            info->disk_count, writable);
+    if (config->cpus != info->cpus)
+        return pv_error_set(err, EINVAL, "it is of a VM with %u CPUs, this one has %u", info->cpus,
+                            config->cpus);
+    if (config->memory != info->memory)
+        return pv_error_set(err, EINVAL, "it is of a VM with %llu MiB of memory, this one has %llu",
+                            (unsigned long long)(info->memory / PV_MIB),
+                            (unsigned long long)(config->memory / PV_MIB));
+    return pv_snapshot_state_read(&state, &size, config->restore, err);
+}
+
 /* Before they are opened: disks hold again what they held at the snapshot. */
 static int bring_back_disks(const struct pv_config *config, struct pv_error **err)
 {
     struct pv_snapshot_info info;
-    size_t writable = 0;
     int ret = pv_snapshot_info_read(&info, config->restore, err);
 
-    for (size_t i = 0; i < config->disk_count; i++)
-        writable += !config->disks[i].read_only;
-    if (ret >= 0 && writable != info.disk_count)
-        ret = pv_error_set(err, EINVAL,
-                           "snapshot '%s' is of a VM with %zu writable disks, this one has %zu",
-                           config->restore, info.disk_count, writable);
+    if (ret >= 0) {
+        ret = check_snapshot(config, &info, err);
+        if (ret < 0)
+            pv_error_prefix(err, "snapshot '%s'", config->restore);
+    }
     for (size_t i = 0; i < config->disk_count && ret >= 0; i++)
         if (!config->disks[i].read_only)
             ret = pv_disk_snapshot_apply(config->disks[i].path, info.tag, err);

@@ -139,8 +139,9 @@ class Test:
         folder = self.folder / "twice"
         options = list(map(str, self.options))
         for change, says in (
-                (("--cpus", "1"), "number of CPUs"),
-                (("--memory", "448M"), "size of memory"),
+                (("--cpus", "1"), "with 2 CPUs, this one has 1"),
+                (("--memory", "448M"), "this one has 448"),
+                (("--disk", f"{self.disk},ro"), "1 writable disks, this one has 0"),
         ):
             at = options.index(change[0])
             others = options[:at] + list(change) + options[at + 2:]

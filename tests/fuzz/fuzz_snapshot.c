@@ -64,7 +64,8 @@ static void fuzz_memory(struct fuzz_input *input)
         frame.filled = how & 2 ? fuzz_take(input, 8) : frame.pages;
         frame.size = (uint32_t)PV_MIN(fuzz_take(input, 1), input->size);
         put_frame(fd, frame, input->data);
-        fuzz_take(input, frame.size);
+        input->data += frame.size;
+        input->size -= frame.size;
         count++;
     }
     put_frame(fd, (struct frame){.magic = 0x4e455650, .address = count}, "");

@@ -215,6 +215,8 @@ static void test_contract(void **state)
             start_driver(&one, slot);
         PV_CLEANUP_FREE uint8_t *saved = snapshot_machine_save(&one, &size);
         assert_non_null(saved);
+        PV_CLEANUP_FREE uint8_t *fresh = snapshot_machine_save(&other, &again_size);
+        assert_true(size != again_size || memcmp(saved, fresh, size) != 0);
         PV_CLEANUP_ERROR struct pv_error *err = NULL;
         if (snapshot_machine_load(&other, saved, size, &err) < 0)
             fail_msg("%s", pv_error_message(err));
