@@ -14,12 +14,14 @@
 #include "device/rng.h"
 #include "engine/engine.h"
 #include "host/chardev.h"
+#include "host/confine.h"
 #include "host/loop.h"
 #include "machine/machine.h"
 #include "memory/address_space.h"
 #include "virtio/virtio.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/confine.h"
 #include "vm/control.h"
 #include "vm/devices.h"
 #include "vm/firmware.h"
@@ -52,9 +54,13 @@ struct pv_vm {
     enum pv_machine_action on_panic;
     bool packed_rings;
     bool paused;
+    atomic_bool told; /* its power button was pressed, and it has not begun anew since */
     bool ended;
     atomic_bool killed;
     char *fatal;
+    bool confine; /* what follows is said of it */
+    bool files_confined, calls_confined;
+    unsigned call_sets;
 };
 
 /* ---- Events of the machine ---- */
@@ -71,6 +77,7 @@ static void was_reset(void *opaque)
     struct pv_vm *vm = opaque;
 
     pv_info(PV_LOG_VM, "the guest reset itself");
+    atomic_store(&vm->told, false);
     if (vm->events.reset)
         vm->events.reset(vm->events.opaque);
 }
@@ -113,7 +120,7 @@ static int create_console(struct pv_vm *vm, const struct pv_config *config, stru
     default: ret = pv_chardev_stdio_create(&vm->console, vm->loop, escape, vm, err); break;
     }
     if (ret >= 0 && config->console_log)
-        ret = pv_chardev_log(vm->console, config->console_log, err);
+        ret = pv_chardev_log(vm->console, config->console_log, config->console_log_max, err);
     if (ret < 0)
         return pv_error_prefix(err, "console");
     if (ready && vm->events.console_ready)
@@ -251,6 +258,32 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
     return ret;
 }
 
+/* Before there are threads, as files are confined thread by thread. */
+static int confine_files(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
+{
+    if (!config->confine)
+        return 0;
+    int ret = pv_vm_confine_files(config, err);
+    vm->confine = true;
+    vm->call_sets = pv_vm_call_sets(config);
+    vm->files_confined = ret > 0;
+    if (ret == 0)
+        pv_warn(PV_LOG_VM, "this host's kernel cannot confine files (it has no Landlock)");
+    return PV_MIN(ret, 0);
+}
+
+/* With everything made and nothing of the guest's run. */
+static int confine_calls(struct pv_vm *vm, struct pv_error **err)
+{
+    if (!vm->confine)
+        return 0;
+    int ret = pv_confine_calls(vm->call_sets, err);
+    vm->calls_confined = ret > 0;
+    if (ret == 0)
+        pv_warn(PV_LOG_VM, "this host's kernel cannot confine system calls (it has no seccomp)");
+    return PV_MIN(ret, 0);
+}
+
 int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
                  const struct pv_vm_events *events, struct pv_error **err)
 {
@@ -263,7 +296,9 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     vm->transport = config->transport;
     vm->on_panic = config->on_panic;
     vm->packed_rings = config->packed_rings;
-    int ret = create_parts(vm, config, err);
+    int ret = confine_files(vm, config, err);
+    if (ret >= 0)
+        ret = create_parts(vm, config, err);
     if (ret < 0) {
         pv_vm_destroy(vm);
         return ret;
@@ -277,7 +312,9 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
     int ret = 0;
 
     if (!atomic_load(&vm->killed)) {
-        ret = pv_vm_graphics_start(vm->graphics, err);
+        ret = confine_calls(vm, err);
+        if (ret >= 0)
+            ret = pv_vm_graphics_start(vm->graphics, err);
         if (ret >= 0)
             ret = pv_machine_start(vm->machine, err);
         /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
@@ -288,12 +325,13 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
     }
     if (ret >= 0 && vm->fatal)
         ret = pv_error_set(err, EIO, "%s", vm->fatal);
-    *end = vm->ended ? PV_VM_POWERED_OFF : PV_VM_KILLED;
+    *end = !vm->ended ? PV_VM_KILLED : atomic_load(&vm->told) ? PV_VM_OBEYED : PV_VM_POWERED_OFF;
     return PV_MIN(ret, 0);
 }
 
 void pv_vm_power_button(struct pv_vm *vm)
 {
+    atomic_store(&vm->told, true);
     pv_machine_power_button(vm->machine);
 }
 
@@ -316,6 +354,7 @@ bool pv_vm_resume(struct pv_vm *vm)
 
 void pv_vm_reset(struct pv_vm *vm)
 {
+    atomic_store(&vm->told, false);
     pv_machine_act(vm->machine, PV_ACTION_RESET);
 }
 
@@ -332,7 +371,10 @@ bool pv_vm_device(const struct pv_vm *vm, size_t index, struct pv_vm_device *dev
 int pv_vm_attach_disk(struct pv_vm *vm, const struct pv_config_disk *disk, const char **id,
                       struct pv_error **err)
 {
-    return pv_vm_hotplug_attach_disk(vm->hotplug, disk, id, err);
+    int ret = pv_vm_hotplug_attach_disk(vm->hotplug, disk, id, err);
+    if (ret == -EACCES && vm->files_confined)
+        pv_error_prefix(err, "the VM reaches only what its configuration names (--grant)");
+    return ret;
 }
 
 int pv_vm_attach_net(struct pv_vm *vm, const struct pv_config_net *net, const char **id,
@@ -359,7 +401,11 @@ void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)
         .engine = pv_engine_name(vm->engine),
         .cpus = vm->cpus,
         .memory = vm->memory,
-        .paused = vm->paused,
+        .state = vm->paused               ? PV_VM_PAUSED
+                 : atomic_load(&vm->told) ? PV_VM_STOPPING
+                                          : PV_VM_RUNNING,
+        .files_confined = vm->files_confined,
+        .calls_confined = vm->calls_confined,
         .balloon = balloon,
     };
     if (balloon) {
