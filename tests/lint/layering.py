@@ -10,7 +10,7 @@ import pathlib
 import re
 import sys
 
-ORDER = ["cli", "api", "docker", "oci", "vm", "machine", "device", "gpu", "display", "share", "net", "block",
+ORDER = ["cli", "daemon", "api", "docker", "oci", "vm", "machine", "device", "gpu", "display", "share", "net", "block",
          "virtio", "pci", "engine", "memory", "host", "base"]
 MAX_LINES = 1000
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
