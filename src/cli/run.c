@@ -39,6 +39,7 @@ enum {
     OPTION_CONFINE,
     OPTION_GRANT,
     OPTION_RESTORE,
+    OPTION_RESTART,
     OPTION_MSI,
     OPTION_WATCHDOG,
     OPTION_ON_PANIC,
@@ -76,6 +77,7 @@ static const struct option run_options[] = {
     {"confine", required_argument, NULL, OPTION_CONFINE},
     {"grant", required_argument, NULL, OPTION_GRANT},
     {"restore", required_argument, NULL, OPTION_RESTORE},
+    {"restart", required_argument, NULL, OPTION_RESTART},
     {"msi", required_argument, NULL, OPTION_MSI},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
     {"on-panic", required_argument, NULL, OPTION_ON_PANIC},
@@ -174,6 +176,10 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
     case OPTION_CONTROL: config->control_path = value; break;
     case OPTION_CONFINE: ret = cli_parse_confine(value, config, err); break;
     case OPTION_GRANT: ret = cli_parse_grant(value, config, err); break;
+    case OPTION_RESTART:
+        request->restart_given = true;
+        ret = cli_parse_restart(value, err);
+        break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
     case OPTION_MSI: ret = parse_msi(value, config, err); break;
     case OPTION_WATCHDOG: ret = parse_action("--watchdog", value, &config->watchdog, err); break;
@@ -375,6 +381,8 @@ static int parse(const struct cli_command *command, struct cli_run *request, int
         return cli_usage(command, "unexpected argument '%s'", argv[optind + 1]);
     if (optind < argc && use_image(request, argv[optind], &err) < 0)
         return cli_fail(&err);
+    if (request->restart_given)
+        return cli_usage(command, "--restart is for VMs that 'pearvisor create' makes");
     if (cli_run_complete(request, &err) < 0)
         return cli_usage_error(command, &err);
     return -1;

@@ -347,3 +347,10 @@ int cli_parse_grant(char *text, struct pv_config *config, struct pv_error **err)
     config->grant_count++;
     return 0;
 }
+
+int cli_parse_restart(const char *text, struct pv_error **err)
+{
+    if (!strcmp(text, "never") || !strcmp(text, "on-failure") || !strcmp(text, "always"))
+        return 0;
+    return pv_error_set(err, EINVAL, "--restart '%s': use never, on-failure or always", text);
+}
