@@ -94,6 +94,35 @@ static void a_pty_carries_bytes_both_ways(void **state)
     assert_memory_equal(buf, "login: ", 7);
 }
 
+static size_t size_of(const char *folder, const char *name)
+{
+    PV_CLEANUP_FREE char *path = NULL;
+    struct stat st;
+    assert_true(asprintf(&path, "%s/%s", folder, name) > 0);
+    bool there = stat(path, &st) == 0;
+    unlink(path);
+    return there ? (size_t)st.st_size : 0;
+}
+
+static void a_long_log_begins_anew(void **state)
+{
+    struct guest *guest = *state;
+    char folder[] = "/tmp/pv-log-XXXXXX";
+    PV_CLEANUP_FREE char *path = NULL;
+    assert_non_null(mkdtemp(folder));
+    assert_true(asprintf(&path, "%s/log", folder) > 0);
+    assert_int_equal(pv_chardev_null_create(&guest->chardev, NULL), 0);
+    assert_int_equal(pv_chardev_log(guest->chardev, path, 100, NULL), 0);
+    for (unsigned i = 0; i < 30; i++)
+        pv_chardev_write(guest->chardev, "0123456789", 10);
+    /* What was there before counts too. */
+    assert_int_equal(pv_chardev_log(guest->chardev, path, 100, NULL), 0);
+    pv_chardev_write(guest->chardev, "x", 1);
+    assert_int_equal(size_of(folder, "log"), 1);
+    assert_int_equal(size_of(folder, "log.1"), 100);
+    rmdir(folder);
+}
+
 static void input_waits_for_room_in_the_guest(void **state)
 {
     struct guest *guest = *state;
@@ -275,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_pty_carries_bytes_both_ways),
+        TEST(a_long_log_begins_anew),
         TEST(input_waits_for_room_in_the_guest),
         TEST(a_socket_serves_one_client_after_another),
         TEST(a_client_leaves_under_output),
