@@ -27,6 +27,8 @@ struct pv_machine_events {
     void (*powered_off)(void *opaque);
     /* The guest asked for a reset; the machine has done it when this is called. */
     void (*reset)(void *opaque);
+    /* PV_ACTION_PAUSE is due. NULL: it is not possible. */
+    void (*pause)(void *opaque);
     /* The machine cannot go on. `message` is a person's line, valid during the call. */
     void (*fatal)(void *opaque, const char *message);
     void *opaque;
@@ -44,6 +46,7 @@ enum pv_machine_action {
     PV_ACTION_NONE,  /* a line in the log */
     PV_ACTION_RESET,
     PV_ACTION_POWEROFF,
+    PV_ACTION_PAUSE, /* it stands still, for somebody to look at */
 };
 
 struct pv_machine_config {
@@ -58,6 +61,7 @@ struct pv_machine_config {
     const char *kernel;      /* paths and strings are copied; NULL only with firmware */
     const char *initrd;      /* or NULL */
     const char *append;      /* or NULL */
+    const char *dtb;         /* a device tree to use instead of the machine's own, or NULL */
     /*
      * Firmware to start in flash instead of the kernel, which it is handed then; or NULL. Its
      * variables are kept in `vars` (NULL: they go with the machine), which start as a copy of

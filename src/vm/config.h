@@ -96,6 +96,7 @@ struct pv_config {
     const char *kernel; /* or NULL, with firmware */
     const char *initrd; /* or NULL */
     const char *append; /* kernel command line, or NULL */
+    const char *dtb;    /* a device tree blob to use instead of the machine's own; or NULL */
 
     enum pv_machine_msi msi;
     enum pv_machine_action watchdog; /* unset: no watchdog */

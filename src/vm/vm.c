@@ -75,6 +75,12 @@ static void was_reset(void *opaque)
         vm->events.reset(vm->events.opaque);
 }
 
+static void pause_wanted(void *opaque)
+{
+    if (pv_vm_pause(opaque))
+        pv_warn(PV_LOG_VM, "the VM is paused; 'resume' lets it go on");
+}
+
 static void fatal(void *opaque, const char *message)
 {
     struct pv_vm *vm = opaque;
@@ -215,8 +221,9 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
         .kernel = config->kernel,
         .initrd = config->initrd,
         .append = config->append,
+        .dtb = config->dtb,
         .watch = config->watch,
-        .events = {powered_off, was_reset, fatal, vm},
+        .events = {powered_off, was_reset, pause_wanted, fatal, vm},
     };
     struct pv_firmware_files firmware;
     int ret = choose_engine(&machine.engine, config->engine, err);
