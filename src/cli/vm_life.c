@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/run.h"
 #include "cli/vms.h"
+#include "vm/firmware.h"
 #include "vm/vmfile.h"
 
 #include <dirent.h>
@@ -66,6 +67,8 @@ static int live(struct life *life, struct pv_error **err)
         run.config.console_path = CLI_VM_CONSOLE;
         run.config.console_log = CLI_VM_OUTPUT;
         run.config.control_path = CLI_VM_CONTROL;
+        if (!run.config.vars && pv_firmware_wanted(&run.config))
+            run.config.vars = CLI_VM_VARS;
         ret = cli_run_vm(&run, is_ready, life, err);
     }
     cli_run_finish(&run);

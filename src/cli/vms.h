@@ -4,6 +4,7 @@
  * is of it.
  *
  *   NAME/vm.yaml           what it is made of (vm/vmfile.h); its files lie beside
+ *   NAME/vars.fd           its firmware's variables, where vm.yaml names no other file
  *   NAME/console.log       all that the guest ever wrote to its console
  *   NAME/vm.log            what the process that runs it had to say
  *   NAME/run/lock          locked by that process as long as it lives
@@ -24,6 +25,7 @@ struct pv_error;
 #define CLI_VM_FILE    "vm.yaml"
 #define CLI_VM_LOG     "vm.log"
 #define CLI_VM_OUTPUT  "console.log"
+#define CLI_VM_VARS    "vars.fd"
 #define CLI_VM_RUN     "run"
 #define CLI_VM_LOCK    "run/lock"
 #define CLI_VM_LAST    "run/last"

@@ -231,6 +231,12 @@ int pv_firmware_create(struct pv_firmware **out, const struct pv_firmware_config
     return 0;
 }
 
+int pv_firmware_set_boot_order(struct pv_firmware *firmware, const struct pv_buffer *order,
+                               struct pv_error **err)
+{
+    return set_buffer(firmware->fwcfg, "bootorder", order, err);
+}
+
 void pv_firmware_destroy(struct pv_firmware *firmware)
 {
     if (!firmware)

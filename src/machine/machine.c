@@ -652,6 +652,15 @@ void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action)
     pv_event_signal(machine->event);
 }
 
+int pv_machine_set_boot_order(struct pv_machine *machine, const struct pv_buffer *order,
+                              struct pv_error **err)
+{
+    if (!machine->firmware)
+        return pv_error_set(err, EINVAL,
+                            "a boot order is for firmware, and there is none; use --firmware uefi");
+    return pv_firmware_set_boot_order(machine->firmware, order, err);
+}
+
 enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine)
 {
     return machine->config.msi;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct pv_address_space;
+struct pv_buffer;
 struct pv_chardev;
 struct pv_error;
 struct pv_loop;
@@ -100,6 +101,13 @@ struct pv_engine *pv_machine_engine(struct pv_machine *machine);
 
 /* Does it, on the loop's thread. Any thread. */
 void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action);
+
+/*
+ * What firmware is to boot from, in the words of its file (vm/boot_order.h); before the start.
+ * -EINVAL without firmware.
+ */
+int pv_machine_set_boot_order(struct pv_machine *machine, const struct pv_buffer *order,
+                              struct pv_error **err);
 
 enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine);
 
