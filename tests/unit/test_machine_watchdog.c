@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The SBSA watchdog against a clock of the test's. */
+#include "base/error.h"
 #include "host/loop.h"
 #include "machine/machine.h"
 #include "machine/map.h"
@@ -115,9 +116,10 @@ static void stop_loop(void *opaque)
 /* A guest that leaves its watchdog alone is paused where its owner wants that. */
 static void test_action_pause(void **state)
 {
-    static const uint32_t kernel[16] = {[5] = 4096, [14] = 0x644d5241}; /* size, magic */
+    static const uint32_t kernel[16] = {[4] = 0x10000, [14] = 0x644d5241}; /* image_size, magic */
     char path[] = "/tmp/pv-watchdog-XXXXXX";
     struct pv_address_space *as;
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
     struct pv_machine *machine;
     struct pv_loop *loop;
     int fd = mkstemp(path);
@@ -139,7 +141,7 @@ static void test_action_pause(void **state)
         .kernel = path,
         .events = {.pause = stop_loop, .opaque = loop},
     };
-    assert_int_equal(pv_machine_create(&machine, &config, NULL), 0);
+    assert_int_equal(pv_machine_create(&machine, &config, &err), 0);
     pv_as_cpu_write(as, PV_MAP_WDT_CONTROL + 8, 4, 1);
     pv_as_cpu_write(as, PV_MAP_WDT_CONTROL, 4, 1);
     assert_int_equal(pv_loop_run(loop, NULL), 0); /* comes back by the pause alone */
