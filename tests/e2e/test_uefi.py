@@ -37,11 +37,15 @@ def check_tables(vm, args):
     status, _ = vm.command_output("test -d /sys/firmware/efi", 30)
     if status != 0:
         raise Failure("a guest that was booted by UEFI")
+    status, output = vm.command_output(
+        "modprobe sbsa_gwdt && cat /sys/class/watchdog/watchdog0/identity", 60)
+    if status != 0 or "SBSA Generic Watchdog" not in output:
+        raise Failure(f"the board's watchdog, not {output!r}")
 
 
 def boot_here(start, args, disk, work):
     vm = start("--firmware", args.firmware, "--acpi", args.acpi, "--vars", work / "vars.fd",
-               "--cpus", str(args.cpus), "--memory", "1G", "--disk", disk)
+               "--cpus", str(args.cpus), "--memory", "1G", "--watchdog", "none", "--disk", disk)
     check_userspace(vm, args, args.timeout)
     if args.image:
         check_tables(vm, args)
