@@ -28,7 +28,8 @@ int pv_fdt_build(void *buf, size_t size, const struct pv_fdt_config *config, str
 
 /*
  * Copies somebody's tree, which may hold anything, into buf and puts the config's memory, command
- * line, initrd and seed into it. -EINVAL when it is not a tree, -E2BIG when it does not fit.
+ * line, initrd and seed into it. -EINVAL when it is not a tree, -E2BIG when it is too
+ * large or does not fit.
  */
 int pv_fdt_adopt(void *buf, size_t size, const void *blob, size_t blob_size,
                  const struct pv_fdt_config *config, struct pv_error **err);

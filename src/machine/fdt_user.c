@@ -17,8 +17,11 @@
 
 #define UART "/pl011@9000000"
 
-/* Each that is deleted moves all that follows: a tree of nothing else would take minutes. */
-#define MAX_MEMORY_NODES 64u
+/* Nodes, properties and names. */
+#define MAX_CONTENT (512u * 1024)
+
+/* Each costs a walk over the tree, which a hostile one makes long; boards have one or two. */
+#define MAX_MEMORY_NODES 16u
 
 /* The node at the root, made where there is none; negative: libfdt's error. */
 static int root_node(void *fdt, const char *name)
@@ -91,14 +94,32 @@ static int set_memory(void *fdt, uint64_t size)
     return ret ? ret : fdt_appendprop_addrrange(fdt, 0, node, "reg", PV_MAP_RAM, size);
 }
 
+/*
+ * That it is whole, of a version that says how long its parts are, and not made to keep us busy.
+ * Blobs come with room at their end, which does not count.
+ */
+static int check(const void *blob, size_t size, struct pv_error **err)
+{
+    int ret = size < FDT_V17_SIZE ? -FDT_ERR_TRUNCATED : fdt_check_header(blob);
+
+    if (!ret && fdt_version(blob) < 17)
+        ret = -FDT_ERR_BADVERSION;
+    if (!ret && (uint64_t)fdt_size_dt_struct(blob) + fdt_size_dt_strings(blob) > MAX_CONTENT)
+        return pv_error_set(err, E2BIG, "a device tree of more than %u KiB", MAX_CONTENT / 1024);
+    if (!ret)
+        ret = fdt_check_full(blob, size);
+    return ret ? pv_error_set(err, EINVAL, "not a device tree blob, or a damaged one: %s",
+                              fdt_strerror(ret))
+               : 0;
+}
+
 int pv_fdt_adopt(void *buf, size_t size, const void *blob, size_t blob_size,
                  const struct pv_fdt_config *config, struct pv_error **err)
 {
-    int ret = blob_size < FDT_V1_SIZE ? -FDT_ERR_TRUNCATED : fdt_check_full(blob, blob_size);
+    int ret = check(blob, blob_size, err);
 
-    if (ret)
-        return pv_error_set(err, EINVAL, "not a device tree blob, or a damaged one: %s",
-                            fdt_strerror(ret));
+    if (ret < 0)
+        return ret;
     ret = fdt_open_into(blob, buf, (int)size);
     if (!ret)
         ret = set_memory(buf, config->ram_size);

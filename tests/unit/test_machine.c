@@ -902,21 +902,29 @@ static void expect_refused(const void *blob, size_t size, size_t room, const cha
 
 static void test_fdt_adopt_refuses(void **state)
 {
-    static uint8_t blob[16384];
+    static uint8_t blob[16384], large[600 * 1024];
+    void *data;
     (void)state;
 
     write_user_tree(blob, sizeof(blob), 2);
     const size_t size = fdt_totalsize(blob);
+    write_user_tree(large, sizeof(large), 2);
+    assert_int_equal(fdt_open_into(large, large, sizeof(large)), 0);
+    assert_int_equal(fdt_setprop_placeholder(large, 0, "data", 530 * 1024, &data), 0);
     expect_refused(blob, 0, 4096, "not a device tree blob");
     expect_refused(blob, size - 1, 4096, "damaged");
     expect_refused("MZ, and more that is not a tree, but long enough for one", 56, 4096, "damaged");
     expect_refused(blob, size, size + 16, "no room");
+    fdt_set_version(blob, 16);
+    expect_refused(blob, size, 4096, "FDT_ERR_BADVERSION");
+    fdt_set_version(blob, 17);
+    expect_refused(large, sizeof(large), 65536, "more than 512 KiB");
     fdt_set_off_dt_strings(blob, (uint32_t)size + 4096);
     expect_refused(blob, size, 4096, "damaged");
     write_user_tree(blob, sizeof(blob), 3); /* more than an address can have */
     expect_refused(blob, sizeof(blob), 32768, "/memory and /chosen cannot be put into it");
     assert_int_equal(fdt_open_into(blob, blob, sizeof(blob)), 0);
-    for (unsigned i = 0; i < 65; i++) {
+    for (unsigned i = 0; i < 17; i++) {
         char name[16];
         snprintf(name, sizeof(name), "m%u", i);
         int node = fdt_add_subnode(blob, 0, name);
