@@ -3,6 +3,7 @@
 
 #include "base/endian.h"
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "engine/a64/decode.h"
 #include "machine/acpi/acpi.h"
@@ -245,6 +246,13 @@ void pv_firmware_destroy(struct pv_firmware *firmware)
     pv_flash_destroy(firmware->vars);
     pv_flash_destroy(firmware->code);
     free(firmware);
+}
+
+void pv_firmware_record(struct pv_firmware *firmware, struct pv_record *record)
+{
+    pv_flash_record(firmware->code, record);
+    pv_flash_record(firmware->vars, record);
+    pv_fwcfg_record(firmware->fwcfg, record);
 }
 
 void pv_firmware_reset(struct pv_firmware *firmware)

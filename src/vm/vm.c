@@ -10,11 +10,13 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "block/disk.h"
 #include "device/balloon.h"
 #include "device/pvpanic.h"
 #include "device/rng.h"
 #include "engine/engine.h"
 #include "host/chardev.h"
+#include "host/confine.h"
 #include "host/loop.h"
 #include "machine/machine.h"
 #include "memory/address_space.h"
@@ -22,11 +24,14 @@
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
 #include "vm/boot_order.h"
+#include "vm/confine.h"
 #include "vm/control.h"
 #include "vm/devices.h"
 #include "vm/firmware.h"
 #include "vm/graphics.h"
 #include "vm/hotplug.h"
+#include "vm/snapshot.h"
+#include "vm/snapshot_file.h"
 #include "vm/verbs.h"
 
 #include <errno.h>
@@ -54,9 +59,18 @@ struct pv_vm {
     enum pv_machine_action on_panic;
     bool packed_rings;
     bool paused;
+    atomic_bool told; /* its power button was pressed, and it has not begun anew since */
     bool ended;
     atomic_bool killed;
     char *fatal;
+    bool confine; /* what follows is said of it */
+    bool files_confined, calls_confined;
+    unsigned call_sets;
+    char *restore; /* the snapshot to start from, or NULL */
+
+    struct pv_snapshot *snapshot; /* being taken, or NULL */
+    void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
+    void *snapshot_opaque;
 };
 
 /* ---- Events of the machine ---- */
@@ -73,6 +87,7 @@ static void was_reset(void *opaque)
     struct pv_vm *vm = opaque;
 
     pv_info(PV_LOG_VM, "the guest reset itself");
+    atomic_store(&vm->told, false);
     if (vm->events.reset)
         vm->events.reset(vm->events.opaque);
 }
@@ -121,7 +136,7 @@ static int create_console(struct pv_vm *vm, const struct pv_config *config, stru
     default: ret = pv_chardev_stdio_create(&vm->console, vm->loop, escape, vm, err); break;
     }
     if (ret >= 0 && config->console_log)
-        ret = pv_chardev_log(vm->console, config->console_log, err);
+        ret = pv_chardev_log(vm->console, config->console_log, config->console_log_max, err);
     if (ret < 0)
         return pv_error_prefix(err, "console");
     if (ready && vm->events.console_ready)
@@ -216,6 +231,81 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
     return pv_pvpanic_create(pv_machine_pci(vm->machine), guest_panicked, vm, err);
 }
 
+/* ---- Snapshots ---- */
+
+static void snapshot_done(void *opaque, uint64_t pause_us, struct pv_error **err)
+{
+    struct pv_vm *vm = opaque;
+
+    pv_snapshot_destroy(PV_STEAL(vm->snapshot));
+    vm->snapshot_done(vm->snapshot_opaque, pause_us, err);
+}
+
+int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
+                   void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
+                   void *opaque, struct pv_error **err)
+{
+    const struct pv_snapshot_config config = {
+        .loop = vm->loop,
+        .as = vm->as,
+        .machine = vm->machine,
+        .hotplug = vm->hotplug,
+        .folder = folder,
+        .note = note,
+        .engine = pv_engine_name(vm->engine),
+        .memory = vm->memory,
+        .cpus = vm->cpus,
+        .done = snapshot_done,
+        .opaque = vm,
+    };
+
+    if (vm->snapshot)
+        return pv_error_set(err, EBUSY, "a snapshot is being taken already");
+    vm->snapshot_done = done;
+    vm->snapshot_opaque = opaque;
+    return pv_snapshot_create(&vm->snapshot, &config, err);
+}
+
+/* What can be known to be wrong before anything is changed. */
+static int check_snapshot(const struct pv_config *config, const struct pv_snapshot_info *info,
+                          struct pv_error **err)
+{
+    PV_CLEANUP_FREE void *state = NULL;
+    size_t writable = 0, size;
+
+    for (size_t i = 0; i < config->disk_count; i++)
+        writable += !config->disks[i].read_only;
+    if (writable != info->disk_count)
+        return pv_error_set(err, EINVAL, "it is of a VM with %zu writable disks, this one has %zu",
+                            info->disk_count, writable);
+    if (config->cpus != info->cpus)
+        return pv_error_set(err, EINVAL, "it is of a VM with %u CPUs, this one has %u", info->cpus,
+                            config->cpus);
+    if (config->memory != info->memory)
+        return pv_error_set(err, EINVAL, "it is of a VM with %llu MiB of memory, this one has %llu",
+                            (unsigned long long)(info->memory / PV_MIB),
+                            (unsigned long long)(config->memory / PV_MIB));
+    return pv_snapshot_state_read(&state, &size, config->restore, err);
+}
+
+/* Before they are opened: disks hold again what they held at the snapshot. */
+static int bring_back_disks(const struct pv_config *config, struct pv_error **err)
+{
+    struct pv_snapshot_info info;
+    int ret = pv_snapshot_info_read(&info, config->restore, err);
+
+    if (ret >= 0) {
+        ret = check_snapshot(config, &info, err);
+        if (ret < 0)
+            pv_error_prefix(err, "snapshot '%s'", config->restore);
+    }
+    for (size_t i = 0; i < config->disk_count && ret >= 0; i++)
+        if (!config->disks[i].read_only)
+            ret = pv_disk_snapshot_apply(config->disks[i].path, info.tag, err);
+    pv_snapshot_info_finish(&info);
+    return ret;
+}
+
 /* ---- Life ---- */
 
 static int choose_engine(const struct pv_engine_ops **out, const char *name, struct pv_error **err)
@@ -238,6 +328,7 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
         .initrd = config->initrd,
         .append = config->append,
         .dtb = config->dtb,
+        .empty = config->restore,
         .watch = config->watch,
         .events = {powered_off, was_reset, pause_wanted, fatal, vm},
     };
@@ -246,6 +337,8 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
 
     if (ret >= 0)
         ret = pv_firmware_choose(&firmware, config, err);
+    if (ret >= 0 && config->restore)
+        ret = bring_back_disks(config, err);
     if (ret >= 0)
         ret = pv_loop_create(&vm->loop, err);
     if (ret >= 0)
@@ -274,6 +367,32 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
     return ret;
 }
 
+/* Before there are threads, as files are confined thread by thread. */
+static int confine_files(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
+{
+    if (!config->confine)
+        return 0;
+    int ret = pv_vm_confine_files(config, err);
+    vm->confine = true;
+    vm->call_sets = pv_vm_call_sets(config);
+    vm->files_confined = ret > 0;
+    if (ret == 0)
+        pv_warn(PV_LOG_VM, "this host's kernel cannot confine files (it has no Landlock)");
+    return PV_MIN(ret, 0);
+}
+
+/* With everything made and nothing of the guest's run. */
+static int confine_calls(struct pv_vm *vm, struct pv_error **err)
+{
+    if (!vm->confine)
+        return 0;
+    int ret = pv_confine_calls(vm->call_sets, err);
+    vm->calls_confined = ret > 0;
+    if (ret == 0)
+        pv_warn(PV_LOG_VM, "this host's kernel cannot confine system calls (it has no seccomp)");
+    return PV_MIN(ret, 0);
+}
+
 int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
                  const struct pv_vm_events *events, struct pv_error **err)
 {
@@ -286,7 +405,10 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     vm->transport = config->transport;
     vm->on_panic = config->on_panic;
     vm->packed_rings = config->packed_rings;
-    int ret = create_parts(vm, config, err);
+    vm->restore = config->restore ? strdup(config->restore) : NULL;
+    int ret = confine_files(vm, config, err);
+    if (ret >= 0)
+        ret = create_parts(vm, config, err);
     if (ret < 0) {
         pv_vm_destroy(vm);
         return ret;
@@ -300,9 +422,12 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
     int ret = 0;
 
     if (!atomic_load(&vm->killed)) {
-        ret = pv_vm_graphics_start(vm->graphics, err);
+        ret = confine_calls(vm, err);
         if (ret >= 0)
-            ret = pv_machine_start(vm->machine, err);
+            ret = pv_vm_graphics_start(vm->graphics, err);
+        if (ret >= 0)
+            ret = vm->restore ? pv_snapshot_restore(vm->machine, vm->as, vm->restore, err)
+                              : pv_machine_start(vm->machine, err);
         /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
         while (ret >= 0 && !vm->ended && !atomic_load(&vm->killed))
             ret = pv_loop_run(vm->loop, err);
@@ -311,12 +436,13 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
     }
     if (ret >= 0 && vm->fatal)
         ret = pv_error_set(err, EIO, "%s", vm->fatal);
-    *end = vm->ended ? PV_VM_POWERED_OFF : PV_VM_KILLED;
+    *end = !vm->ended ? PV_VM_KILLED : atomic_load(&vm->told) ? PV_VM_OBEYED : PV_VM_POWERED_OFF;
     return PV_MIN(ret, 0);
 }
 
 void pv_vm_power_button(struct pv_vm *vm)
 {
+    atomic_store(&vm->told, true);
     pv_machine_power_button(vm->machine);
 }
 
@@ -339,6 +465,7 @@ bool pv_vm_resume(struct pv_vm *vm)
 
 void pv_vm_reset(struct pv_vm *vm)
 {
+    atomic_store(&vm->told, false);
     pv_machine_act(vm->machine, PV_ACTION_RESET);
 }
 
@@ -355,7 +482,10 @@ bool pv_vm_device(const struct pv_vm *vm, size_t index, struct pv_vm_device *dev
 int pv_vm_attach_disk(struct pv_vm *vm, const struct pv_config_disk *disk, const char **id,
                       struct pv_error **err)
 {
-    return pv_vm_hotplug_attach_disk(vm->hotplug, disk, id, err);
+    int ret = pv_vm_hotplug_attach_disk(vm->hotplug, disk, id, err);
+    if (ret == -EACCES && vm->files_confined)
+        pv_error_prefix(err, "the VM reaches only what its configuration names (--grant)");
+    return ret;
 }
 
 int pv_vm_attach_net(struct pv_vm *vm, const struct pv_config_net *net, const char **id,
@@ -382,7 +512,11 @@ void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)
         .engine = pv_engine_name(vm->engine),
         .cpus = vm->cpus,
         .memory = vm->memory,
-        .paused = vm->paused,
+        .state = vm->paused               ? PV_VM_PAUSED
+                 : atomic_load(&vm->told) ? PV_VM_STOPPING
+                                          : PV_VM_RUNNING,
+        .files_confined = vm->files_confined,
+        .calls_confined = vm->calls_confined,
         .balloon = balloon,
     };
     if (balloon) {
@@ -423,6 +557,7 @@ void pv_vm_destroy(struct pv_vm *vm)
     if (!vm)
         return;
     pv_control_destroy(vm->control);
+    pv_snapshot_destroy(vm->snapshot);
     pv_machine_destroy(vm->machine);
     pv_vm_hotplug_destroy(vm->hotplug);
     pv_vm_graphics_destroy(vm->graphics);
@@ -431,6 +566,7 @@ void pv_vm_destroy(struct pv_vm *vm)
     pv_chardev_destroy(vm->silence);
     pv_as_destroy(vm->as);
     pv_loop_destroy(vm->loop);
+    free(vm->restore);
     free(vm->fatal);
     free(vm);
 }

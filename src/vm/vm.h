@@ -7,6 +7,7 @@
 #define PV_VM_VM_H
 
 #include "vm/config.h"
+#include "vm/state.h"
 
 struct pv_buffer;
 struct pv_error;
@@ -16,6 +17,7 @@ struct pv_vm;
 /* Why pv_vm_run() came back. */
 enum pv_vm_end {
     PV_VM_POWERED_OFF, /* by the guest */
+    PV_VM_OBEYED,      /* by the guest, whose power button was pressed */
     PV_VM_KILLED,      /* by pv_vm_kill() */
 };
 
@@ -35,7 +37,8 @@ struct pv_vm_events {
 
 /*
  * Makes everything: opens and locks disks, binds ports, loads the kernel. Nothing runs yet, and
- * nothing is left behind on failure. The config is not needed afterwards.
+ * nothing is left behind on failure, but for the confinement of this thread where the config asks
+ * for that. The config is not needed afterwards.
  */
 int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
                  const struct pv_vm_events *events, struct pv_error **err);
@@ -65,16 +68,26 @@ bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes);
 /* Keeps the display's picture, where the display does that. On the loop's thread. */
 int pv_vm_save_picture(struct pv_vm *vm, struct pv_error **err);
 
+/*
+ * Takes a snapshot of the VM into a new folder while it goes on (vm/snapshot.h); one at a time.
+ * `done` is called when it is there, or with what went wrong, unless the VM is destroyed before. On
+ * the loop's thread.
+ */
+int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
+                   void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
+                   void *opaque, struct pv_error **err);
+
 /* Ends the VM now: pv_vm_run() returns. Any thread; async-signal-safe. */
 void pv_vm_kill(struct pv_vm *vm);
 
 struct pv_vm_info {
     const char *engine; /* its name, constant */
     unsigned cpus;
-    uint64_t memory; /* bytes, as configured */
-    bool paused;
-    bool balloon;                      /* it has one, and these are known, in bytes: */
-    uint64_t target, actual, returned; /* as in struct pv_balloon_info */
+    uint64_t memory;                     /* bytes, as configured */
+    enum pv_vm_state state;              /* running, paused or stopping */
+    bool files_confined, calls_confined; /* as pv_config.confine asks, where the host can */
+    bool balloon;                        /* it has one, and these are known, in bytes: */
+    uint64_t target, actual, returned;   /* as in struct pv_balloon_info */
 };
 
 /* On the loop's thread. */
@@ -101,6 +114,7 @@ struct pv_vm_device {
     const char *id;
     enum pv_vm_device_kind kind;
     const char *detail; /* a disk's path; "user" or "none" */
+    bool read_only;     /* of a disk */
     unsigned slot;      /* 1 and up: that of a root port, and so it can be detached; 0: it stays */
     bool leaving;       /* the guest has been asked for it */
 };
