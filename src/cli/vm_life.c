@@ -11,6 +11,7 @@
 #include "cli/run.h"
 #include "device/vsock.h"
 #include "vm/ask.h"
+#include "vm/firmware.h"
 #include "vm/library.h"
 #include "vm/vmfile.h"
 
@@ -82,6 +83,8 @@ static int live(struct life *life, enum pv_vm_end *end, struct pv_error **err)
         run.config.console_log = PV_LIBRARY_OUTPUT;
         run.config.console_log_max = OUTPUT_MAX;
         run.config.control_path = PV_LIBRARY_CONTROL;
+        if (!run.config.vars && pv_firmware_wanted(&run.config))
+            run.config.vars = PV_LIBRARY_VARS;
         if (!run.config.vsock_cid) { /* the agent's way */
             run.config.vsock_cid = PV_VSOCK_MIN_CID;
             run.config.vsock_directory = PV_LIBRARY_RUN;
