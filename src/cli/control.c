@@ -2,8 +2,8 @@
 /* control: asks something of a running VM on its control socket (vm/control.h has the protocol). */
 #include "base/error.h"
 #include "base/util.h"
-#include "cli/ask.h"
 #include "cli/cli.h"
+#include "vm/ask.h"
 
 #include <errno.h>
 #include <string.h>
@@ -85,7 +85,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     json_t *arguments = make_arguments(argc - optind - 2, argv + optind + 2, &err);
     if (!arguments)
         return cli_usage_error(command, &err);
-    int ret = cli_ask(argv[optind], argv[optind + 1], arguments, &result, &err);
+    int ret = pv_control_ask(argv[optind], argv[optind + 1], arguments, 0, &result, &err);
     json_decref(arguments);
     if (ret < 0)
         return cli_fail(&err);

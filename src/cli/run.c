@@ -37,6 +37,8 @@ enum {
     OPTION_CONSOLE_LOG,
     OPTION_CONTROL,
     OPTION_RESTORE,
+    OPTION_CONFINE,
+    OPTION_GRANT,
     OPTION_MSI,
     OPTION_WATCHDOG,
     OPTION_ON_PANIC,
@@ -72,6 +74,8 @@ static const struct option run_options[] = {
     {"console-log", required_argument, NULL, OPTION_CONSOLE_LOG},
     {"control", required_argument, NULL, OPTION_CONTROL},
     {"restore", required_argument, NULL, OPTION_RESTORE},
+    {"confine", required_argument, NULL, OPTION_CONFINE},
+    {"grant", required_argument, NULL, OPTION_GRANT},
     {"msi", required_argument, NULL, OPTION_MSI},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
     {"on-panic", required_argument, NULL, OPTION_ON_PANIC},
@@ -168,6 +172,8 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
     case OPTION_CONSOLE_LOG: config->console_log = value; break;
     case OPTION_RESTORE: config->restore = value; break;
     case OPTION_CONTROL: config->control_path = value; break;
+    case OPTION_CONFINE: ret = cli_parse_confine(value, config, err); break;
+    case OPTION_GRANT: ret = cli_parse_grant(value, config, err); break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
     case OPTION_MSI: ret = parse_msi(value, config, err); break;
     case OPTION_WATCHDOG: ret = parse_action("--watchdog", value, &config->watchdog, err); break;
@@ -273,7 +279,7 @@ static void print_stats(struct pv_vm *vm)
 }
 
 int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opaque,
-               struct pv_error **err)
+               enum pv_vm_end *end, struct pv_error **err)
 {
     const struct pv_config *config = &run->config;
     struct session session = {0};
@@ -284,7 +290,6 @@ int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opa
         .opaque = &session,
     };
     struct pv_signal *term = NULL, *interrupt = NULL, *save = NULL;
-    enum pv_vm_end reason;
     int ret = pv_vm_create(&session.vm, config, &events, err);
     if (ret < 0)
         return ret;
@@ -299,7 +304,7 @@ int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opa
     if (ret >= 0 && ready)
         ready(opaque);
     if (ret >= 0)
-        ret = pv_vm_run(session.vm, &reason, err);
+        ret = pv_vm_run(session.vm, end, err);
     if (ret >= 0 && run->stats)
         print_stats(session.vm);
     pv_signal_destroy(term);
@@ -379,10 +384,11 @@ static int run(const struct cli_command *command, int argc, char **argv)
 {
     struct cli_run request = {0};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    enum pv_vm_end end;
     cli_run_init(&request);
     int status = parse(command, &request, argc, argv);
     if (status < 0)
-        status = cli_run_vm(&request, NULL, NULL, &err) < 0 ? cli_fail(&err) : CLI_OK;
+        status = cli_run_vm(&request, NULL, NULL, &end, &err) < 0 ? cli_fail(&err) : CLI_OK;
     cli_run_finish(&request);
     return status;
 }
@@ -420,6 +426,11 @@ const struct cli_command cli_run = {
             "  --console-log FILE  where all that the guest writes there is appended as well\n"
             "  --control PATH      a socket to ask things of the VM (see 'pearvisor control')\n"
             "  --restore FOLDER    go on from a snapshot, on a VM made alike, instead of booting\n"
+            "  --confine on|off    on: before the guest runs, the process gives up all files but\n"
+            "                      those named here, and all system calls that it does not need\n"
+            "                      (default off; for VMs of the library on)\n"
+            "  --grant PATH[,ro]   a file or folder that it keeps nevertheless, for disks to be\n"
+            "                      attached later; may be repeated\n"
             "  --transport pci|mmio\n"
             "                      how virtio devices are attached (default pci)\n"
             "  --port NAME,unix:PATH|pty\n"

@@ -5,6 +5,7 @@
 
 #include "cli/library.h"
 #include "vm/config.h"
+#include "vm/vm.h"
 
 struct pv_error;
 
@@ -29,8 +30,15 @@ int cli_run_set(struct cli_run *run, const char *key, char *value, struct pv_err
 /* After the last option: what was not said, and whether there is anything to run. */
 int cli_run_complete(struct cli_run *run, struct pv_error **err);
 
-/* Runs it to its end. `ready` (or NULL) is called when all is made and nothing has run yet. */
+/* Runs it to its end. `ready` (or NULL) is called when all is made and nothing has run yet.
+ * *end says why it ended. */
 int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opaque,
-               struct pv_error **err);
+               enum pv_vm_end *end, struct pv_error **err);
+
+/*
+ * Starts VM `name` of the library, by booting (`restore` NULL) or from the folder of a snapshot,
+ * relative to its own. It runs in a process of its own when this returns.
+ */
+int cli_start_vm(const char *name, const char *restore, struct pv_error **err);
 
 #endif

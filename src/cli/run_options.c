@@ -322,3 +322,28 @@ int cli_parse_trace(char *text, struct pv_engine_watch *watch, struct pv_error *
     }
     return ret;
 }
+
+int cli_parse_confine(const char *text, struct pv_config *config, struct pv_error **err)
+{
+    config->confine = !strcmp(text, "on");
+    return config->confine || !strcmp(text, "off")
+               ? 0
+               : pv_error_set(err, EINVAL, "--confine '%s': use on or off", text);
+}
+
+int cli_parse_grant(char *text, struct pv_config *config, struct pv_error **err)
+{
+    struct pv_config_grant *grant = &config->grants[config->grant_count];
+    char *comma = strrchr(text, ',');
+    if (config->grant_count == PV_CONFIG_MAX_GRANTS)
+        return pv_error_set(err, EINVAL, "--grant '%s': at most %u", text, PV_CONFIG_MAX_GRANTS);
+    *grant = (struct pv_config_grant){.path = text};
+    if (comma && !strcmp(comma, ",ro")) {
+        *comma = '\0';
+        grant->read_only = true;
+    }
+    if (access(text, F_OK) < 0)
+        return pv_error_errno(err, errno, "--grant '%s'", text);
+    config->grant_count++;
+    return 0;
+}

@@ -23,5 +23,7 @@ int cli_parse_trace(char *text, struct pv_engine_watch *watch, struct pv_error *
 int cli_parse_gpu(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_display(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_virtio(const char *text, struct pv_config *config, struct pv_error **err);
+int cli_parse_confine(const char *text, struct pv_config *config, struct pv_error **err);
+int cli_parse_grant(char *text, struct pv_config *config, struct pv_error **err);
 
 #endif

@@ -6,9 +6,9 @@
 #include "base/error.h"
 #include "base/util.h"
 #include "block/disk.h"
-#include "cli/ask.h"
 #include "cli/cli.h"
-#include "cli/vms.h"
+#include "cli/run.h"
+#include "vm/library.h"
 #include "vm/snapshot_file.h"
 
 #include <dirent.h>
@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define FOLDER CLI_VM_SNAPSHOTS
+#define FOLDER PV_LIBRARY_SNAPSHOTS
 
 struct arguments {
     const char *vm, *name; /* NAME may be missing */
@@ -34,9 +34,9 @@ static char *folder_of(const char *name)
 /* Into the VM's folder; the snapshot's is the caller's. */
 static int enter(const struct arguments *args, char **folder, struct pv_error **err)
 {
-    int ret = cli_vm_check_name(args->name, err);
+    int ret = pv_library_check_name(args->name, err);
     if (ret >= 0)
-        ret = cli_vm_enter(args->vm, err);
+        ret = pv_library_enter(args->vm, err);
     if (ret < 0)
         return ret;
     *folder = folder_of(args->name);
@@ -60,7 +60,7 @@ static int create(const struct arguments *args, struct pv_error **err)
 
     if (ret < 0)
         return ret;
-    if (!cli_vm_is_alive())
+    if (!pv_library_is_alive("."))
         return pv_error_set(err, ENOENT,
                             "VM '%s' is not running; 'pearvisor disk snapshot' keeps a disk",
                             args->vm);
@@ -73,7 +73,7 @@ static int create(const struct arguments *args, struct pv_error **err)
     }
     json_t *arguments =
         json_pack("{s:s, s:s}", "folder", path, "note", args->note ? args->note : "");
-    ret = arguments ? cli_ask(CLI_VM_CONTROL, "snapshot", arguments, &result, err)
+    ret = arguments ? pv_library_ask(".", "snapshot", arguments, &result, err)
                     : pv_error_set(err, EINVAL, "the note is not UTF-8");
     json_decref(arguments);
     if (ret >= 0)
@@ -133,7 +133,7 @@ static int is_snapshot(const struct dirent *entry)
 static int list(const struct arguments *args, struct pv_error **err)
 {
     struct dirent **entries;
-    int ret = cli_vm_enter(args->vm, err);
+    int ret = pv_library_enter(args->vm, err);
 
     if (ret < 0)
         return ret;
@@ -169,7 +169,7 @@ static int delete (const struct arguments *args, struct pv_error **err)
     if (ret >= 0)
         ret = exists(args, folder, err);
     if (ret >= 0)
-        ret = cli_vm_lock(args->vm, &lock, err);
+        ret = pv_library_lock(".", args->vm, &lock, err);
     if (ret >= 0)
         ret = pv_snapshot_info_read(&info, folder, err);
     for (size_t i = 0; i < info.disk_count && ret >= 0; i++) {

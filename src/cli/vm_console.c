@@ -3,8 +3,8 @@
 #include "base/error.h"
 #include "base/util.h"
 #include "cli/cli.h"
-#include "cli/vms.h"
 #include "host/unix_socket.h"
+#include "vm/library.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -77,12 +77,12 @@ static void talk(int guest)
 static int console_of(const char *name, struct pv_error **err)
 {
     struct termios before, raw;
-    int ret = cli_vm_enter(name, err);
+    int ret = pv_library_enter(name, err);
     if (ret < 0)
         return ret;
-    if (!cli_vm_is_alive())
+    if (!pv_library_is_alive("."))
         return pv_error_set(err, ESRCH, "VM '%s' is not running", name);
-    PV_CLEANUP_FD int guest = pv_unix_connect(CLI_VM_CONSOLE);
+    PV_CLEANUP_FD int guest = pv_unix_connect(PV_LIBRARY_CONSOLE);
     if (guest < 0)
         return pv_error_errno(err, -guest, "VM '%s': its console", name);
     fcntl(guest, F_SETFL, 0);
@@ -122,6 +122,13 @@ const struct cli_command cli_console = {
 
 /* ---- logs ---- */
 
+/* A log is renamed when it is long, and begins anew. */
+static bool was_rotated(const char *path, int fd)
+{
+    struct stat now, mine;
+    return stat(path, &now) == 0 && fstat(fd, &mine) == 0 && now.st_ino != mine.st_ino;
+}
+
 /* Prints what is there; with `follow`, what comes while the VM runs too. */
 static int print_log(const char *path, bool follow, struct pv_error **err)
 {
@@ -130,12 +137,20 @@ static int print_log(const char *path, bool follow, struct pv_error **err)
     if (fd < 0)
         return errno == ENOENT ? 0 : pv_error_errno(err, errno, "%s", path);
     for (;;) {
-        bool alive = cli_vm_is_alive(); /* asked before: what it wrote last is then seen below */
+        /* Asked before: what it wrote last is then seen below. */
+        bool alive = pv_library_is_alive("."), rotated = follow && was_rotated(path, fd);
         ssize_t n = read(fd, data, sizeof(data));
         if (n < 0 && errno != EINTR)
             return pv_error_errno(err, errno, "%s", path);
         if (n > 0 && write_all(STDOUT_FILENO, data, (size_t)n) < 0)
             return 0; /* whoever read this has seen enough */
+        if (n == 0 && rotated) {
+            close(fd);
+            fd = open(path, O_RDONLY | O_CLOEXEC);
+            if (fd < 0)
+                return pv_error_errno(err, errno, "%s", path);
+            continue;
+        }
         if (n == 0 && !(follow && alive))
             return 0;
         if (n == 0)
@@ -143,27 +158,39 @@ static int print_log(const char *path, bool follow, struct pv_error **err)
     }
 }
 
+/* The one before it first. */
+static int print_logs(const char *path, bool follow, struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *old = NULL;
+    if (asprintf(&old, "%s.1", path) < 0) {
+        old = NULL;
+        return pv_error_set(err, ENOMEM, "out of memory");
+    }
+    int ret = print_log(old, false, err);
+    return ret < 0 ? ret : print_log(path, follow, err);
+}
+
 static int logs(const struct cli_command *command, int argc, char **argv)
 {
     static const struct option options[] = {
         {"follow", no_argument, NULL, 'f'}, {"vm", no_argument, NULL, 'v'}, CLI_HELP_OPTION, {0}};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
-    const char *path = CLI_VM_OUTPUT;
+    const char *path = PV_LIBRARY_OUTPUT;
     bool follow = false;
     int option;
     while ((option = cli_next_option(command, argc, argv, options)) != -1) {
         if (option == 'f')
             follow = true;
         else if (option == 'v')
-            path = CLI_VM_LOG;
+            path = PV_LIBRARY_LOG;
         else
             return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
     }
     if (argc - optind != 1)
         return cli_usage(command, "one VM's name is needed");
-    int ret = cli_vm_enter(argv[optind], &err);
+    int ret = pv_library_enter(argv[optind], &err);
     if (ret >= 0)
-        ret = print_log(path, follow, &err);
+        ret = print_logs(path, follow, &err);
     return ret < 0 ? cli_fail(&err) : CLI_OK;
 }
 

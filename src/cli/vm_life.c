@@ -7,10 +7,11 @@
 #include "base/error.h"
 #include "base/parse.h"
 #include "base/util.h"
-#include "cli/ask.h"
 #include "cli/cli.h"
 #include "cli/run.h"
-#include "cli/vms.h"
+#include "device/vsock.h"
+#include "vm/ask.h"
+#include "vm/library.h"
 #include "vm/vmfile.h"
 
 #include <dirent.h>
@@ -22,6 +23,7 @@
 #include <time.h>
 
 #define LOG_MAX      ((off_t)1 << 20)
+#define OUTPUT_MAX   (16 * PV_MIB)
 #define STOP_SECONDS 60
 
 /* ---- The process that is a VM ---- */
@@ -43,7 +45,7 @@ static void tell(struct life *life, const char *text)
 
 static void is_ready(void *opaque)
 {
-    cli_vm_write_last("running");
+    pv_library_write_last("running");
     tell(opaque, "ready");
 }
 
@@ -52,23 +54,32 @@ static int apply(void *opaque, const char *key, char *value, struct pv_error **e
     return cli_run_set(opaque, key, value, err);
 }
 
-static int live(struct life *life, struct pv_error **err)
+static int live(struct life *life, enum pv_vm_end *end, struct pv_error **err)
 {
     struct cli_run run = {0};
     struct pv_vm_file *file = NULL;
     cli_run_init(&run);
-    int ret = pv_vm_file_open(&file, CLI_VM_FILE, err);
+    run.config.confine = true;
+    mkdir(PV_LIBRARY_SNAPSHOTS,
+          0700); /* so that it can be granted; more often than not it is there */
+    int ret = pv_vm_file_open(&file, PV_LIBRARY_FILE, err);
     if (ret >= 0)
         ret = pv_vm_file_each(file, apply, &run, err);
     if (ret >= 0)
         ret = cli_run_complete(&run, err);
     if (ret >= 0) {
         run.config.console = PV_CONSOLE_UNIX;
-        run.config.console_path = CLI_VM_CONSOLE;
-        run.config.console_log = CLI_VM_OUTPUT;
-        run.config.control_path = CLI_VM_CONTROL;
+        run.config.console_path = PV_LIBRARY_CONSOLE;
+        run.config.console_log = PV_LIBRARY_OUTPUT;
+        run.config.console_log_max = OUTPUT_MAX;
+        run.config.control_path = PV_LIBRARY_CONTROL;
         run.config.restore = life->restore;
-        ret = cli_run_vm(&run, is_ready, life, err);
+        run.config.snapshots = PV_LIBRARY_SNAPSHOTS;
+        if (!run.config.vsock_cid) { /* the agent's way */
+            run.config.vsock_cid = PV_VSOCK_MIN_CID;
+            run.config.vsock_directory = PV_LIBRARY_RUN;
+        }
+        ret = cli_run_vm(&run, is_ready, life, end, err);
     }
     cli_run_finish(&run);
     pv_vm_file_close(file);
@@ -78,34 +89,33 @@ static int live(struct life *life, struct pv_error **err)
 static int open_log(struct pv_error **err)
 {
     struct stat st;
-    if (stat(CLI_VM_LOG, &st) == 0 && st.st_size > LOG_MAX)
-        rename(CLI_VM_LOG, CLI_VM_LOG ".1");
-    if (stat(CLI_VM_OUTPUT, &st) == 0 && st.st_size > LOG_MAX)
-        rename(CLI_VM_OUTPUT, CLI_VM_OUTPUT ".1");
-    PV_CLEANUP_FD int log = open(CLI_VM_LOG, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (stat(PV_LIBRARY_LOG, &st) == 0 && st.st_size > LOG_MAX)
+        rename(PV_LIBRARY_LOG, PV_LIBRARY_LOG ".1");
+    PV_CLEANUP_FD int log = open(PV_LIBRARY_LOG, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     PV_CLEANUP_FD int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (log < 0 || nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0 ||
         dup2(log, STDERR_FILENO) < 0)
-        return pv_error_errno(err, errno, "%s", CLI_VM_LOG);
+        return pv_error_errno(err, errno, "%s", PV_LIBRARY_LOG);
     return 0;
 }
 
 static int be_vm(int told, const char *restore)
 {
     struct life life = {.told = told, .restore = restore};
+    enum pv_vm_end end = PV_VM_POWERED_OFF;
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     setsid();
     int ret = open_log(&err);
     if (ret >= 0)
-        ret = live(&life, &err);
+        ret = live(&life, &end, &err);
     if (ret >= 0) {
-        cli_vm_write_last("stopped");
+        pv_library_write_last(end == PV_VM_POWERED_OFF ? "stopped" : "ended");
         return CLI_OK;
     }
     PV_CLEANUP_FREE char *last = NULL;
     if (asprintf(&last, "failed: %s", pv_error_message(err)) < 0)
         last = NULL;
-    cli_vm_write_last(last ? last : "failed");
+    pv_library_write_last(last ? last : "failed");
     tell(&life, pv_error_message(err));
     return cli_fail(&err);
 }
@@ -134,11 +144,11 @@ int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
 {
     PV_CLEANUP_FD int lock = -1;
     int pipes[2];
-    int ret = cli_vm_enter(name, err);
-    if (ret >= 0 && cli_vm_is_alive())
-        return pv_error_set(err, EALREADY, "VM '%s' is running already", name);
+    int ret = pv_library_enter(name, err);
     if (ret >= 0)
-        ret = cli_vm_lock(name, &lock, err);
+        ret = pv_vm_state_check(name, pv_library_state(".", NULL), PV_VM_START, err);
+    if (ret >= 0)
+        ret = pv_library_lock(".", name, &lock, err);
     if (ret < 0)
         return ret;
     if (pipe(pipes) < 0)
@@ -164,21 +174,22 @@ int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
 static bool wait_for_end(unsigned seconds)
 {
     for (unsigned i = 0; i < seconds * 20; i++) {
-        if (!cli_vm_is_alive())
+        if (!pv_library_is_alive("."))
             return true;
         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     }
-    return !cli_vm_is_alive();
+    return !pv_library_is_alive(".");
 }
 
 static int stop_vm(const char *name, bool now, unsigned seconds, struct pv_error **err)
 {
-    int ret = cli_vm_enter(name, err);
+    int ret = pv_library_enter(name, err);
     if (ret < 0)
         return ret;
-    if (!cli_vm_is_alive())
-        return pv_error_set(err, EALREADY, "VM '%s' is not running", name);
-    ret = cli_ask(CLI_VM_CONTROL, now ? "kill" : "power-button", NULL, NULL, err);
+    ret = pv_vm_state_check(name, pv_library_state(".", NULL), now ? PV_VM_KILL : PV_VM_STOP, err);
+    if (ret < 0)
+        return ret;
+    ret = pv_library_ask(".", now ? "kill" : "power-button", NULL, NULL, err);
     /* It may have ended just now, which is what was wanted. */
     if (ret < 0 && !wait_for_end(1))
         return ret;
@@ -205,11 +216,12 @@ static json_t *describe(const char *name)
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     PV_CLEANUP_FREE char *why = NULL;
     struct pv_vm_file *file = NULL;
-    if (cli_vm_enter(name, NULL) < 0)
+    if (pv_library_enter(name, NULL) < 0)
         return NULL;
-    json_t *row = json_pack("{s:s, s:s, s:s, s:s}", "name", name, "state",
-                            cli_vm_state_name(cli_vm_state(&why)), "cpus", "1", "memory", "1G");
-    if (pv_vm_file_open(&file, CLI_VM_FILE, &err) < 0 ||
+    json_t *row =
+        json_pack("{s:s, s:s, s:s, s:s}", "name", name, "state",
+                  pv_vm_state_name(pv_library_state(".", &why)), "cpus", "1", "memory", "1G");
+    if (pv_vm_file_open(&file, PV_LIBRARY_FILE, &err) < 0 ||
         pv_vm_file_each(file, count_memory, row, &err) < 0)
         json_object_set_new(row, "problem", json_string(pv_error_message(err)));
     else if (why)
@@ -257,7 +269,7 @@ static int list(const struct cli_command *command, int argc, char **argv)
     }
     if (optind < argc)
         return cli_usage(command, "unexpected argument '%s'", argv[optind]);
-    if (cli_vms_folder(&folder, &err) < 0)
+    if (pv_library_folder(&folder, &err) < 0)
         return cli_fail(&err);
     int count = scandir(folder, &entries, NULL, by_name);
     json_t *rows = json_array();
@@ -310,13 +322,19 @@ static int start_one(const char *name, void *opaque, struct pv_error **err)
     return cli_start_vm(name, NULL, err);
 }
 
+struct change {
+    const char *verb;
+    enum pv_vm_event event;
+};
+
 static int ask_one(const char *name, void *opaque, struct pv_error **err)
 {
-    int ret = cli_vm_enter(name, err);
-    if (ret >= 0 && !cli_vm_is_alive())
-        return pv_error_set(err, ESRCH, "VM '%s' is not running", name);
+    int ret = pv_library_enter(name, err);
+    const struct change *change = opaque;
     if (ret >= 0)
-        ret = cli_ask(CLI_VM_CONTROL, opaque, NULL, NULL, err);
+        ret = pv_vm_state_check(name, pv_library_state(".", NULL), change->event, err);
+    if (ret >= 0)
+        ret = pv_library_ask(".", change->verb, NULL, NULL, err);
     return ret;
 }
 
@@ -359,8 +377,10 @@ static int run_names(const struct cli_command *command, int argc, char **argv)
         return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
     if (command == &cli_start)
         return for_each(command, argc, argv, start_one, NULL);
-    PV_CLEANUP_FREE char *verb = strdup(command->name);
-    return for_each(command, argc, argv, ask_one, verb);
+    struct change change = {command->name, command == &cli_pause    ? PV_VM_PAUSE
+                                           : command == &cli_resume ? PV_VM_RESUME
+                                                                    : PV_VM_RESET};
+    return for_each(command, argc, argv, ask_one, &change);
 }
 
 const struct cli_command cli_start = {

@@ -5,8 +5,8 @@
 #include "base/util.h"
 #include "cli/cli.h"
 #include "cli/run.h"
-#include "cli/vms.h"
 #include "host/file_copy.h"
+#include "vm/library.h"
 #include "vm/vmfile.h"
 
 #include <dirent.h>
@@ -50,7 +50,7 @@ static int add_pair(struct pairs *pairs, const char *key, const char *value, str
  */
 static int make_absolute(struct pairs *pairs, size_t index, struct pv_error **err)
 {
-    static const char *const keys[] = {"kernel", "initrd", "disk", "cdrom", "vars", "dtb"};
+    static const char *const keys[] = {"kernel", "initrd", "disk", "cdrom", "vars", "grant"};
     const char *value = pairs->values[index];
     bool is_path = false;
     for (size_t i = 0; i < PV_ARRAY_SIZE(keys); i++)
@@ -141,7 +141,7 @@ static int parse_create(const struct cli_command *command, struct request *reque
         if (ret < 0)
             return ret;
     }
-    return request->name ? cli_vm_check_name(request->name, err)
+    return request->name ? pv_library_check_name(request->name, err)
                          : pv_error_set(err, EINVAL, "a name for the VM is needed");
 }
 
@@ -210,7 +210,7 @@ static int fill_folder(struct request *request, const struct cli_image *image,
             ret = add_pair(&all, request->pairs.keys[i], request->pairs.values[i], err);
     }
     if (ret >= 0)
-        ret = pv_vm_file_create(&file, CLI_VM_FILE, err);
+        ret = pv_vm_file_create(&file, PV_LIBRARY_FILE, err);
     if (ret >= 0)
         ret = write_pairs(file, &all, err);
     if (ret >= 0)
@@ -240,7 +240,7 @@ static int make_vm(const char *name, int (*fill)(void *opaque, struct pv_error *
 {
     PV_CLEANUP_FREE char *folder = NULL;
     PV_CLEANUP_FREE char *temporary = NULL;
-    int ret = cli_vms_folder(&folder, err);
+    int ret = pv_library_folder(&folder, err);
     if (ret < 0)
         return ret;
     if (chdir(folder) < 0)
@@ -315,8 +315,7 @@ static int copy_entry(const char *from_folder, const char *name, struct pv_error
         from = NULL;
         return pv_error_set(err, ENOMEM, "out of memory");
     }
-    bool is_log = !strncmp(name, CLI_VM_LOG, strlen(CLI_VM_LOG)) || !strcmp(name, CLI_VM_OUTPUT);
-    if (is_log || lstat(from, &st) < 0 || !S_ISREG(st.st_mode))
+    if (lstat(from, &st) < 0 || !S_ISREG(st.st_mode))
         return 0;
     return pv_file_copy(from, name, err);
 }
@@ -337,11 +336,11 @@ static int fill_clone(void *opaque, struct pv_error **err)
 static int clone_vm(const char *from, const char *to, struct pv_error **err)
 {
     PV_CLEANUP_FD int lock = -1;
-    int ret = cli_vm_check_name(to, err);
+    int ret = pv_library_check_name(to, err);
     if (ret >= 0)
-        ret = cli_vm_enter(from, err);
+        ret = pv_library_enter(from, err);
     if (ret >= 0)
-        ret = cli_vm_lock(from, &lock, err);
+        ret = pv_library_lock(".", from, &lock, err);
     if (ret < 0)
         return ret;
     PV_CLEANUP_FREE char *folder = getcwd(NULL, 0);
@@ -386,9 +385,9 @@ static int delete_vm(const char *name, struct pv_error **err)
 {
     PV_CLEANUP_FD int lock = -1;
     PV_CLEANUP_FREE char *folder = NULL;
-    int ret = cli_vm_enter(name, err);
+    int ret = pv_library_enter(name, err);
     if (ret >= 0)
-        ret = cli_vm_lock(name, &lock, err);
+        ret = pv_library_lock(".", name, &lock, err);
     if (ret < 0)
         return ret;
     folder = getcwd(NULL, 0);
@@ -425,7 +424,7 @@ const struct cli_command cli_delete = {
 
 static int show(void)
 {
-    PV_CLEANUP_FILE FILE *file = fopen(CLI_VM_FILE, "re");
+    PV_CLEANUP_FILE FILE *file = fopen(PV_LIBRARY_FILE, "re");
     for (int c; file && (c = getc(file)) != EOF;)
         putchar(c);
     return CLI_OK;
@@ -477,7 +476,7 @@ static int edit(struct pv_error **err)
     PV_CLEANUP_FREE char *command = NULL;
     struct pv_vm_file *file = NULL;
     unlink(copy);
-    int ret = pv_file_copy(CLI_VM_FILE, copy, err);
+    int ret = pv_file_copy(PV_LIBRARY_FILE, copy, err);
     if (ret < 0)
         return ret;
     if (asprintf(&command, "%s %s", editor, copy) < 0) {
@@ -492,8 +491,8 @@ static int edit(struct pv_error **err)
     if (ret >= 0)
         ret = check_file(file, err);
     pv_vm_file_close(file);
-    if (ret >= 0 && rename(copy, CLI_VM_FILE) < 0)
-        ret = pv_error_errno(err, errno, "%s", CLI_VM_FILE);
+    if (ret >= 0 && rename(copy, PV_LIBRARY_FILE) < 0)
+        ret = pv_error_errno(err, errno, "%s", PV_LIBRARY_FILE);
     if (ret < 0)
         pv_error_prefix(err, "nothing was changed");
     unlink(copy);
@@ -516,13 +515,13 @@ static int config(const struct cli_command *command, int argc, char **argv)
                 (!strcmp(verb, "get") && count == 3) || (!strcmp(verb, "set") && count >= 3);
     if (!good)
         return cli_usage(command, "use show, edit, get KEY, or set KEY VALUE...");
-    ret = cli_vm_enter(words[0], &err);
+    ret = pv_library_enter(words[0], &err);
     if (ret >= 0 && !strcmp(verb, "show"))
         return show();
     if (ret >= 0 && !strcmp(verb, "edit"))
         return edit(&err) < 0 ? cli_fail(&err) : CLI_OK;
     if (ret >= 0)
-        ret = pv_vm_file_open(&file, CLI_VM_FILE, &err);
+        ret = pv_vm_file_open(&file, PV_LIBRARY_FILE, &err);
     if (ret >= 0)
         ret = !strcmp(verb, "get") ? get(file, words[2], &err)
                                    : set(file, words[2], words + 3, count - 3, &err);

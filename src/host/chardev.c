@@ -20,6 +20,8 @@
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 /* How much room is made at once when output overflows, so that it does not happen per byte. */
 #define DROP_CHUNK 4096u
@@ -55,6 +57,7 @@ void pv_chardev_destroy(struct pv_chardev *chardev)
     pv_buffer_finish(&chardev->output);
     if (chardev->log_fd >= 0)
         close(chardev->log_fd);
+    free(chardev->log_path);
     pthread_mutex_destroy(&chardev->lock);
     free(chardev);
 }
@@ -133,6 +136,17 @@ static void run_input(void *opaque)
 
 /* ---- Guest to host ---- */
 
+/*
+ * A client that left must not end the process by SIGPIPE. With a pipe, which is nobody's but this
+ * process's stdout, that is for the process to say.
+ */
+static ssize_t write_out(struct pv_chardev *chardev, size_t len)
+{
+    const char *data = chardev->output.data;
+    ssize_t n = send(chardev->out_fd, data, len, MSG_NOSIGNAL);
+    return n < 0 && errno == ENOTSOCK ? write(chardev->out_fd, data, len) : n;
+}
+
 /* Writes once; false when the host takes no more now. */
 static bool write_some(struct pv_chardev *chardev)
 {
@@ -140,8 +154,7 @@ static bool write_some(struct pv_chardev *chardev)
     bool more = false;
     pthread_mutex_lock(&chardev->lock);
     if (chardev->output.size && poll(&ready, 1, 0) == 1) {
-        ssize_t done = write(chardev->out_fd, chardev->output.data,
-                             PV_MIN(chardev->output.size, (size_t)PIPE_BUF));
+        ssize_t done = write_out(chardev, PV_MIN(chardev->output.size, (size_t)PIPE_BUF));
         if (done > 0)
             pv_buffer_consume(&chardev->output, (size_t)done);
         else if (done < 0 && errno != EAGAIN && errno != EINTR)
@@ -184,20 +197,53 @@ static void ready(void *opaque, int fd, unsigned events)
         hang_up(chardev); /* what the guest had no room for is lost with the sender */
 }
 
-int pv_chardev_log(struct pv_chardev *chardev, const char *path, struct pv_error **err)
+int pv_chardev_log(struct pv_chardev *chardev, const char *path, uint64_t max,
+                   struct pv_error **err)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0)
         return pv_error_errno(err, errno, "log '%s'", path);
+    struct stat st;
+    char *copy = strdup(path);
+    if (!copy || fstat(fd, &st) < 0) {
+        free(copy);
+        close(fd);
+        return pv_error_set(err, ENOMEM, "log '%s': out of memory", path);
+    }
     if (chardev->log_fd >= 0)
         close(chardev->log_fd);
+    free(chardev->log_path);
+    chardev->log_path = copy;
+    chardev->log_max = max;
+    chardev->log_size = (uint64_t)st.st_size;
     chardev->log_fd = fd;
     return 0;
+}
+
+/* The log becomes PATH.1 in place of an older one. What cannot be renamed just grows. */
+static void rotate_log(struct pv_chardev *chardev)
+{
+    PV_CLEANUP_FREE char *old = NULL;
+    chardev->log_size = 0;
+    if (asprintf(&old, "%s.1", chardev->log_path) < 0) {
+        old = NULL;
+        return;
+    }
+    if (rename(chardev->log_path, old) < 0)
+        return;
+    int fd = open(chardev->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return;
+    close(chardev->log_fd);
+    chardev->log_fd = fd;
 }
 
 /* A file takes what it is given at once, or is full. */
 static void write_log(struct pv_chardev *chardev, const char *data, size_t len)
 {
+    if (chardev->log_max && chardev->log_size >= chardev->log_max)
+        rotate_log(chardev);
+    chardev->log_size += len;
     while (len) {
         ssize_t n = write(chardev->log_fd, data, len);
         if (n < 0 && errno == EINTR)

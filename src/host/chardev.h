@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct pv_chardev;
 struct pv_error;
@@ -45,8 +46,11 @@ int pv_chardev_null_create(struct pv_chardev **out, struct pv_error **err);
 /*
  * Appends all output to the file `path` as well, whether or not anyone takes it at the other end.
  * Before the guest runs. When the file cannot be written any more, the log ends with a warning.
+ * One of `max` bytes (0: no limit) becomes PATH.1, in the place of an older one, and a new one
+ * begins.
  */
-int pv_chardev_log(struct pv_chardev *chardev, const char *path, struct pv_error **err);
+int pv_chardev_log(struct pv_chardev *chardev, const char *path, uint64_t max,
+                   struct pv_error **err);
 
 void pv_chardev_destroy(struct pv_chardev *chardev);
 

@@ -43,8 +43,10 @@ struct pv_chardev {
     struct pv_event *input_event;  /* the guest has room again */
     struct pv_event *output_event; /* there is output to write */
 
-    pthread_mutex_t lock; /* protects output and log_fd */
+    pthread_mutex_t lock; /* protects output and the log */
     int log_fd;           /* -1: no log */
+    char *log_path;
+    uint64_t log_size, log_max;
     struct pv_buffer output;
 
     char input[512 + PV_CHARDEV_SLACK]; /* read, and not yet taken by the guest */

@@ -200,7 +200,8 @@ void pv_virtio_record(struct pv_virtio_device *dev, struct pv_record *record)
     const bool loading = pv_record_loading(record);
 
     if (!dev->ops->record) {
-        pv_record_fail(record, ENOTSUP, "a VM with a virtio %s device cannot be saved while it runs",
+        pv_record_fail(record, ENOTSUP,
+                       "a VM with a virtio %s device cannot be saved while it runs",
                        dev->ops->name);
         return;
     }

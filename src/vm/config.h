@@ -17,6 +17,7 @@
 #define PV_CONFIG_MAX_PORTS    8u
 #define PV_CONFIG_MAX_INPUTS   4u
 #define PV_CONFIG_MAX_SLOTS    16u /* for hotplug */
+#define PV_CONFIG_MAX_GRANTS   16u
 #define PV_CONFIG_MAX_ID       20u /* what a disk's serial number holds */
 
 enum pv_config_transport {
@@ -80,6 +81,11 @@ enum pv_config_display {
     PV_DISPLAY_VNC,
 };
 
+struct pv_config_grant {
+    const char *path;
+    bool read_only;
+};
+
 struct pv_config {
     const char *engine; /* NULL: the best usable one */
     struct pv_engine_watch watch;
@@ -111,13 +117,23 @@ struct pv_config {
     enum pv_config_console console;
     const char *console_path; /* PV_CONSOLE_UNIX */
     const char *console_log;  /* a file that gets all output too, or NULL */
+    uint64_t console_log_max; /* bytes, when it becomes FILE.1; 0: never */
     bool console_virtio;      /* the console is hvc0 instead of the UART, which is then silent */
     struct pv_config_port ports[PV_CONFIG_MAX_PORTS];
     size_t port_count;
 
     /* The folder of a snapshot to go on from, instead of booting; or NULL. */
     const char *restore;
+    const char *snapshots;    /* the folder that snapshots go to when confined, or NULL */
     const char *control_path; /* of the control socket, or NULL */
+
+    /*
+     * The process gives up all but what is named here before the VM is made, for good. Then
+     * `grants` are files and folders that it keeps beyond that, for disks to be attached later.
+     */
+    bool confine;
+    struct pv_config_grant grants[PV_CONFIG_MAX_GRANTS];
+    size_t grant_count;
 
     bool balloon;
     uint64_t balloon_target; /* bytes that the guest is asked for from the start */

@@ -28,8 +28,10 @@ static int status(void *opaque, struct pv_control_request *request, json_t **res
     struct pv_vm_info info;
     pv_vm_info(opaque, &info);
     *result =
-        json_pack("{s:s, s:s, s:I, s:I}", "state", info.paused ? "paused" : "running", "engine",
-                  info.engine, "cpus", (json_int_t)info.cpus, "memory", (json_int_t)info.memory);
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b}", "state", pv_vm_state_name(info.state),
+                  "engine", info.engine, "cpus", (json_int_t)info.cpus, "memory",
+                  (json_int_t)info.memory, "pid", (json_int_t)getpid(), "files-confined",
+                  info.files_confined, "calls-confined", info.calls_confined);
     if (!*result)
         return out_of_memory(err);
     if (info.balloon) {

@@ -9,18 +9,19 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "block/disk.h"
 #include "device/balloon.h"
 #include "device/pvpanic.h"
 #include "device/rng.h"
 #include "engine/engine.h"
 #include "host/chardev.h"
+#include "host/confine.h"
 #include "host/loop.h"
 #include "machine/machine.h"
 #include "memory/address_space.h"
 #include "virtio/virtio.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/confine.h"
 #include "vm/control.h"
 #include "vm/devices.h"
 #include "vm/firmware.h"
@@ -55,14 +56,18 @@ struct pv_vm {
     enum pv_machine_action on_panic;
     bool packed_rings;
     bool paused;
+    atomic_bool told; /* its power button was pressed, and it has not begun anew since */
     bool ended;
     atomic_bool killed;
     char *fatal;
-    char *restore; /* the snapshot to start from, or NULL */
+    bool restored; /* from a snapshot: it only has to go on */
 
     struct pv_snapshot *snapshot; /* being taken, or NULL */
     void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
     void *snapshot_opaque;
+    bool confine; /* what follows is said of it */
+    bool files_confined, calls_confined;
+    unsigned call_sets;
 };
 
 /* ---- Events of the machine ---- */
@@ -79,6 +84,7 @@ static void was_reset(void *opaque)
     struct pv_vm *vm = opaque;
 
     pv_info(PV_LOG_VM, "the guest reset itself");
+    atomic_store(&vm->told, false);
     if (vm->events.reset)
         vm->events.reset(vm->events.opaque);
 }
@@ -121,7 +127,7 @@ static int create_console(struct pv_vm *vm, const struct pv_config *config, stru
     default: ret = pv_chardev_stdio_create(&vm->console, vm->loop, escape, vm, err); break;
     }
     if (ret >= 0 && config->console_log)
-        ret = pv_chardev_log(vm->console, config->console_log, err);
+        ret = pv_chardev_log(vm->console, config->console_log, config->console_log_max, err);
     if (ret < 0)
         return pv_error_prefix(err, "console");
     if (ready && vm->events.console_ready)
@@ -241,8 +247,7 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
 static int check_snapshot(const struct pv_config *config, const struct pv_snapshot_info *info,
                           struct pv_error **err)
 {
-    PV_CLEANUP_FREE void *state = NULL;
-    size_t writable = 0, size;
+    size_t writable = 0;
 
     for (size_t i = 0; i < config->disk_count; i++)
         writable += !config->disks[i].read_only;
@@ -256,24 +261,26 @@ static int check_snapshot(const struct pv_config *config, const struct pv_snapsh
         return pv_error_set(err, EINVAL, "it is of a VM with %llu MiB of memory, this one has %llu",
                             (unsigned long long)(info->memory / PV_MIB),
                             (unsigned long long)(config->memory / PV_MIB));
-    return pv_snapshot_state_read(&state, &size, config->restore, err);
+    return 0;
 }
 
-/* Before they are opened: disks hold again what they held at the snapshot. */
-static int bring_back_disks(const struct pv_config *config, struct pv_error **err)
+/* The machine is where the snapshot was, and stands still. Disks are changed when all is well. */
+static int restore(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
     struct pv_snapshot_info info;
     int ret = pv_snapshot_info_read(&info, config->restore, err);
 
     if (ret >= 0) {
         ret = check_snapshot(config, &info, err);
+        if (ret >= 0)
+            ret = pv_snapshot_restore(vm->machine, vm->as, config->restore, err);
+        if (ret >= 0)
+            ret = pv_vm_hotplug_bring_back_disks(vm->hotplug, info.tag, err);
         if (ret < 0)
             pv_error_prefix(err, "snapshot '%s'", config->restore);
     }
-    for (size_t i = 0; i < config->disk_count && ret >= 0; i++)
-        if (!config->disks[i].read_only)
-            ret = pv_disk_snapshot_apply(config->disks[i].path, info.tag, err);
     pv_snapshot_info_finish(&info);
+    vm->restored = true;
     return ret;
 }
 
@@ -307,8 +314,6 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
 
     if (ret >= 0)
         ret = pv_firmware_choose(&firmware, config, err);
-    if (ret >= 0 && config->restore)
-        ret = bring_back_disks(config, err);
     if (ret >= 0)
         ret = pv_loop_create(&vm->loop, err);
     if (ret >= 0)
@@ -337,6 +342,32 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
     return ret;
 }
 
+/* Before there are threads, as files are confined thread by thread. */
+static int confine_files(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
+{
+    if (!config->confine)
+        return 0;
+    int ret = pv_vm_confine_files(config, err);
+    vm->confine = true;
+    vm->call_sets = pv_vm_call_sets(config);
+    vm->files_confined = ret > 0;
+    if (ret == 0)
+        pv_warn(PV_LOG_VM, "this host's kernel cannot confine files (it has no Landlock)");
+    return PV_MIN(ret, 0);
+}
+
+/* With everything made and nothing of the guest's run. */
+static int confine_calls(struct pv_vm *vm, struct pv_error **err)
+{
+    if (!vm->confine)
+        return 0;
+    int ret = pv_confine_calls(vm->call_sets, err);
+    vm->calls_confined = ret > 0;
+    if (ret == 0)
+        pv_warn(PV_LOG_VM, "this host's kernel cannot confine system calls (it has no seccomp)");
+    return PV_MIN(ret, 0);
+}
+
 int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
                  const struct pv_vm_events *events, struct pv_error **err)
 {
@@ -349,8 +380,11 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     vm->transport = config->transport;
     vm->on_panic = config->on_panic;
     vm->packed_rings = config->packed_rings;
-    vm->restore = config->restore ? strdup(config->restore) : NULL;
-    int ret = create_parts(vm, config, err);
+    int ret = confine_files(vm, config, err);
+    if (ret >= 0)
+        ret = create_parts(vm, config, err);
+    if (ret >= 0 && config->restore)
+        ret = restore(vm, config, err);
     if (ret < 0) {
         pv_vm_destroy(vm);
         return ret;
@@ -359,15 +393,24 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     return 0;
 }
 
+static int start_machine(struct pv_vm *vm, struct pv_error **err)
+{
+    if (!vm->restored)
+        return pv_machine_start(vm->machine, err);
+    pv_machine_resume(vm->machine);
+    return 0;
+}
+
 int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
 {
     int ret = 0;
 
     if (!atomic_load(&vm->killed)) {
-        ret = pv_vm_graphics_start(vm->graphics, err);
+        ret = confine_calls(vm, err);
         if (ret >= 0)
-            ret = vm->restore ? pv_snapshot_restore(vm->machine, vm->as, vm->restore, err)
-                              : pv_machine_start(vm->machine, err);
+            ret = pv_vm_graphics_start(vm->graphics, err);
+        if (ret >= 0)
+            ret = start_machine(vm, err);
         /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
         while (ret >= 0 && !vm->ended && !atomic_load(&vm->killed))
             ret = pv_loop_run(vm->loop, err);
@@ -376,12 +419,13 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
     }
     if (ret >= 0 && vm->fatal)
         ret = pv_error_set(err, EIO, "%s", vm->fatal);
-    *end = vm->ended ? PV_VM_POWERED_OFF : PV_VM_KILLED;
+    *end = !vm->ended ? PV_VM_KILLED : atomic_load(&vm->told) ? PV_VM_OBEYED : PV_VM_POWERED_OFF;
     return PV_MIN(ret, 0);
 }
 
 void pv_vm_power_button(struct pv_vm *vm)
 {
+    atomic_store(&vm->told, true);
     pv_machine_power_button(vm->machine);
 }
 
@@ -404,6 +448,7 @@ bool pv_vm_resume(struct pv_vm *vm)
 
 void pv_vm_reset(struct pv_vm *vm)
 {
+    atomic_store(&vm->told, false);
     pv_machine_act(vm->machine, PV_ACTION_RESET);
 }
 
@@ -420,7 +465,10 @@ bool pv_vm_device(const struct pv_vm *vm, size_t index, struct pv_vm_device *dev
 int pv_vm_attach_disk(struct pv_vm *vm, const struct pv_config_disk *disk, const char **id,
                       struct pv_error **err)
 {
-    return pv_vm_hotplug_attach_disk(vm->hotplug, disk, id, err);
+    int ret = pv_vm_hotplug_attach_disk(vm->hotplug, disk, id, err);
+    if (ret == -EACCES && vm->files_confined)
+        pv_error_prefix(err, "the VM reaches only what its configuration names (--grant)");
+    return ret;
 }
 
 int pv_vm_attach_net(struct pv_vm *vm, const struct pv_config_net *net, const char **id,
@@ -447,7 +495,11 @@ void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)
         .engine = pv_engine_name(vm->engine),
         .cpus = vm->cpus,
         .memory = vm->memory,
-        .paused = vm->paused,
+        .state = vm->paused               ? PV_VM_PAUSED
+                 : atomic_load(&vm->told) ? PV_VM_STOPPING
+                                          : PV_VM_RUNNING,
+        .files_confined = vm->files_confined,
+        .calls_confined = vm->calls_confined,
         .balloon = balloon,
     };
     if (balloon) {
@@ -497,7 +549,6 @@ void pv_vm_destroy(struct pv_vm *vm)
     pv_chardev_destroy(vm->silence);
     pv_as_destroy(vm->as);
     pv_loop_destroy(vm->loop);
-    free(vm->restore);
     free(vm->fatal);
     free(vm);
 }

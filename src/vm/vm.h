@@ -7,6 +7,7 @@
 #define PV_VM_VM_H
 
 #include "vm/config.h"
+#include "vm/state.h"
 
 struct pv_buffer;
 struct pv_error;
@@ -16,6 +17,7 @@ struct pv_vm;
 /* Why pv_vm_run() came back. */
 enum pv_vm_end {
     PV_VM_POWERED_OFF, /* by the guest */
+    PV_VM_OBEYED,      /* by the guest, whose power button was pressed */
     PV_VM_KILLED,      /* by pv_vm_kill() */
 };
 
@@ -35,7 +37,8 @@ struct pv_vm_events {
 
 /*
  * Makes everything: opens and locks disks, binds ports, loads the kernel. Nothing runs yet, and
- * nothing is left behind on failure. The config is not needed afterwards.
+ * nothing is left behind on failure, but for the confinement of this thread where the config asks
+ * for that. The config is not needed afterwards.
  */
 int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
                  const struct pv_vm_events *events, struct pv_error **err);
@@ -80,10 +83,11 @@ void pv_vm_kill(struct pv_vm *vm);
 struct pv_vm_info {
     const char *engine; /* its name, constant */
     unsigned cpus;
-    uint64_t memory; /* bytes, as configured */
-    bool paused;
-    bool balloon;                      /* it has one, and these are known, in bytes: */
-    uint64_t target, actual, returned; /* as in struct pv_balloon_info */
+    uint64_t memory;                     /* bytes, as configured */
+    enum pv_vm_state state;              /* running, paused or stopping */
+    bool files_confined, calls_confined; /* as pv_config.confine asks, where the host can */
+    bool balloon;                        /* it has one, and these are known, in bytes: */
+    uint64_t target, actual, returned;   /* as in struct pv_balloon_info */
 };
 
 /* On the loop's thread. */

@@ -94,6 +94,35 @@ static void a_pty_carries_bytes_both_ways(void **state)
     assert_memory_equal(buf, "login: ", 7);
 }
 
+static size_t size_of(const char *folder, const char *name)
+{
+    PV_CLEANUP_FREE char *path = NULL;
+    struct stat st;
+    assert_true(asprintf(&path, "%s/%s", folder, name) > 0);
+    bool there = stat(path, &st) == 0;
+    unlink(path);
+    return there ? (size_t)st.st_size : 0;
+}
+
+static void a_long_log_begins_anew(void **state)
+{
+    struct guest *guest = *state;
+    char folder[] = "/tmp/pv-log-XXXXXX";
+    PV_CLEANUP_FREE char *path = NULL;
+    assert_non_null(mkdtemp(folder));
+    assert_true(asprintf(&path, "%s/log", folder) > 0);
+    assert_int_equal(pv_chardev_null_create(&guest->chardev, NULL), 0);
+    assert_int_equal(pv_chardev_log(guest->chardev, path, 100, NULL), 0);
+    for (unsigned i = 0; i < 30; i++)
+        pv_chardev_write(guest->chardev, "0123456789", 10);
+    /* What was there before counts too. */
+    assert_int_equal(pv_chardev_log(guest->chardev, path, 100, NULL), 0);
+    pv_chardev_write(guest->chardev, "x", 1);
+    assert_int_equal(size_of(folder, "log"), 1);
+    assert_int_equal(size_of(folder, "log.1"), 100);
+    rmdir(folder);
+}
+
 static void input_waits_for_room_in_the_guest(void **state)
 {
     struct guest *guest = *state;
@@ -158,6 +187,27 @@ static void a_socket_serves_one_client_after_another(void **state)
     pv_chardev_destroy(guest->chardev);
     guest->chardev = NULL;
     assert_int_equal(stat(path, &st), -1);
+}
+
+/* Output for a client that left before the loop saw it go: not a signal that ends the process. */
+static void a_client_leaves_under_output(void **state)
+{
+    struct guest *guest = *state;
+    char path[64], buf[64];
+    snprintf(path, sizeof(path), "/tmp/pv-leaves-%d.sock", (int)getpid());
+    assert_int_equal(pv_chardev_unix_create(&guest->chardev, guest->loop, path, NULL), 0);
+    attach(guest, 100);
+    int client = connect_to(path);
+    run_for(guest->loop, 5);
+    close(client);
+    pv_chardev_write(guest->chardev, "lost", 4);
+    run_for(guest->loop, 5);
+    client = connect_to(path);
+    run_for(guest->loop, 5);
+    pv_chardev_write(guest->chardev, "again", 5);
+    run_for(guest->loop, 5);
+    assert_int_equal(read(client, buf, sizeof(buf)), 5);
+    close(client);
 }
 
 static void a_stale_socket_is_replaced_and_a_live_one_is_not(void **state)
@@ -254,13 +304,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_pty_carries_bytes_both_ways),
+        TEST(a_long_log_begins_anew),
         TEST(input_waits_for_room_in_the_guest),
         TEST(a_socket_serves_one_client_after_another),
+        TEST(a_client_leaves_under_output),
         TEST(a_stale_socket_is_replaced_and_a_live_one_is_not),
         TEST(the_oldest_output_goes_when_nobody_reads),
         TEST(nothing_is_a_chardev_too),
         TEST(a_terminal_tells_its_size),
     };
-    signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "cli/ask.h"
+#include "vm/ask.h"
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #define MAX_ANSWER (4 * 1024 * 1024u)
 
@@ -68,8 +69,8 @@ static int take_answer(const char *socket, const char *text, json_t **result, st
     return ret;
 }
 
-int cli_ask(const char *socket, const char *verb, json_t *arguments, json_t **result,
-            struct pv_error **err)
+int pv_control_ask(const char *socket, const char *verb, json_t *arguments, unsigned seconds,
+                   json_t **result, struct pv_error **err)
 {
     PV_CLEANUP_BUFFER struct pv_buffer line = PV_BUFFER_INIT(MAX_ANSWER);
     PV_CLEANUP_FREE char *request = make_request(verb, arguments);
@@ -79,9 +80,14 @@ int cli_ask(const char *socket, const char *verb, json_t *arguments, json_t **re
     if (fd < 0)
         return pv_error_errno(err, -fd, "'%s': no VM listens there", socket);
     fcntl(fd, F_SETFL, 0); /* blocking from here on */
+    const struct timeval limit = {.tv_sec = (time_t)seconds};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
     int ret = write_line(fd, request);
     if (ret >= 0)
         ret = read_line(fd, &line);
+    if (ret == -EAGAIN)
+        return pv_error_set(err, ETIMEDOUT, "'%s': the VM says nothing", socket);
     return ret < 0 ? pv_error_errno(err, -ret, "'%s': the VM ended without an answer", socket)
                    : take_answer(socket, line.data, result, err);
 }
