@@ -100,7 +100,7 @@ static double fir(void)
     static int16_t in[SAMPLES + TAPS], out[SAMPLES], taps[TAPS];
     fill(in, sizeof(in), 3);
     fill(taps, sizeof(taps), 4);
-    for (unsigned round = 0; round < 4; round++) {
+    for (unsigned round = 0; round < 32; round++) {
         for (unsigned i = 0; i < SAMPLES; i++) {
             int32_t sum = 1 << 14;
             for (unsigned t = 0; t < TAPS; t++)
@@ -111,7 +111,7 @@ static double fir(void)
         touched(out);
     }
     result = digest(out, sizeof(out));
-    return 4.0 * SAMPLES;
+    return 32.0 * SAMPLES;
 }
 
 /* The 3 by 3 weights 1 2 1, 2 4 2, 1 2 1 over bytes. */
@@ -120,17 +120,20 @@ static double blur(void)
     enum { WIDTH = 512, HEIGHT = 256 };
     static uint8_t in[HEIGHT][WIDTH], out[HEIGHT][WIDTH];
     fill(in, sizeof(in), 5);
-    for (unsigned y = 1; y < HEIGHT - 1; y++) {
-        const uint8_t *a = in[y - 1], *b = in[y], *c = in[y + 1];
-        for (unsigned x = 1; x < WIDTH - 1; x++) {
-            unsigned left = a[x - 1] + 2u * b[x - 1] + c[x - 1];
-            unsigned middle = a[x] + 2u * b[x] + c[x];
-            unsigned right = a[x + 1] + 2u * b[x + 1] + c[x + 1];
-            out[y][x] = (uint8_t)((left + 2 * middle + right + 8) >> 4);
+    for (unsigned round = 0; round < 8; round++) {
+        for (unsigned y = 1; y < HEIGHT - 1; y++) {
+            const uint8_t *a = in[y - 1], *b = in[y], *c = in[y + 1];
+            for (unsigned x = 1; x < WIDTH - 1; x++) {
+                unsigned left = a[x - 1] + 2u * b[x - 1] + c[x - 1];
+                unsigned middle = a[x] + 2u * b[x] + c[x];
+                unsigned right = a[x + 1] + 2u * b[x + 1] + c[x + 1];
+                out[y][x] = (uint8_t)((left + 2 * middle + right + 8) >> 4);
+            }
         }
+        touched(out);
     }
     result = digest(out, sizeof(out));
-    return WIDTH * HEIGHT;
+    return 8.0 * WIDTH * HEIGHT;
 }
 
 /* Red, green and blue interleaved to grey: structures of three, widening products. */
@@ -139,13 +142,13 @@ static double grey(void)
     enum { PIXELS = 32768 };
     static uint8_t in[3 * PIXELS], out[PIXELS];
     fill(in, sizeof(in), 6);
-    for (unsigned round = 0; round < 8; round++) {
+    for (unsigned round = 0; round < 32; round++) {
         for (unsigned i = 0; i < PIXELS; i++)
             out[i] = (uint8_t)((77u * in[3 * i] + 150u * in[3 * i + 1] + 29u * in[3 * i + 2]) >> 8);
         touched(out);
     }
     result = digest(out, sizeof(out));
-    return 8.0 * PIXELS;
+    return 32.0 * PIXELS;
 }
 
 /* Sums of absolute differences, as video encoders have them. */

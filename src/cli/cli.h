@@ -20,6 +20,8 @@ struct cli_command {
     const char *name;
     const char *summary; /* one line for the list of commands */
     const char *help;    /* the whole of `NAME --help` */
+    /* getopt's; NULL for those that have long options only, anywhere among the words. */
+    const char *short_options;
     /* argv[0] is the command's name. Returns an exit status. */
     int (*run)(const struct cli_command *command, int argc, char **argv);
 };
@@ -37,6 +39,11 @@ extern const struct cli_command cli_logs;
 extern const struct cli_command cli_config;
 extern const struct cli_command cli_clone;
 extern const struct cli_command cli_delete;
+extern const struct cli_command cli_exec;
+extern const struct cli_command cli_cp;
+extern const struct cli_command cli_ssh;
+extern const struct cli_command cli_stats;
+extern const struct cli_command cli_snapshot;
 extern const struct cli_command cli_control;
 extern const struct cli_command cli_image;
 extern const struct cli_command cli_disk;

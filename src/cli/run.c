@@ -38,6 +38,7 @@ enum {
     OPTION_CONTROL,
     OPTION_CONFINE,
     OPTION_GRANT,
+    OPTION_RESTORE,
     OPTION_RESTART,
     OPTION_MSI,
     OPTION_WATCHDOG,
@@ -75,6 +76,7 @@ static const struct option run_options[] = {
     {"control", required_argument, NULL, OPTION_CONTROL},
     {"confine", required_argument, NULL, OPTION_CONFINE},
     {"grant", required_argument, NULL, OPTION_GRANT},
+    {"restore", required_argument, NULL, OPTION_RESTORE},
     {"restart", required_argument, NULL, OPTION_RESTART},
     {"msi", required_argument, NULL, OPTION_MSI},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
@@ -170,6 +172,7 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
         break;
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
     case OPTION_CONSOLE_LOG: config->console_log = value; break;
+    case OPTION_RESTORE: config->restore = value; break;
     case OPTION_CONTROL: config->control_path = value; break;
     case OPTION_CONFINE: ret = cli_parse_confine(value, config, err); break;
     case OPTION_GRANT: ret = cli_parse_grant(value, config, err); break;
@@ -435,6 +438,7 @@ const struct cli_command cli_run = {
             "                      (default off; for VMs of the library on)\n"
             "  --grant PATH[,ro]   a file or folder that it keeps nevertheless, for disks to be\n"
             "                      attached later; may be repeated\n"
+            "  --restore FOLDER    go on from a snapshot, on a VM made alike, instead of booting\n"
             "  --transport pci|mmio\n"
             "                      how virtio devices are attached (default pci)\n"
             "  --port NAME,unix:PATH|pty\n"

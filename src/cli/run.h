@@ -36,4 +36,10 @@ int cli_run_complete(struct cli_run *run, struct pv_error **err);
 int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opaque,
                enum pv_vm_end *end, struct pv_error **err);
 
+/*
+ * Starts VM `name` of the library, by booting (`restore` NULL) or from the folder of a snapshot,
+ * relative to its own. It runs in a process of its own when this returns.
+ */
+int cli_start_vm(const char *name, const char *restore, struct pv_error **err);
+
 #endif

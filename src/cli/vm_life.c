@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "cli/cli.h"
 #include "cli/run.h"
+#include "device/vsock.h"
 #include "vm/ask.h"
 #include "vm/library.h"
 #include "vm/vmfile.h"
@@ -28,7 +29,8 @@
 /* ---- The process that is a VM ---- */
 
 struct life {
-    int told; /* where `start` waits for the first word; -1 once it has been said */
+    int told;            /* where `start` waits for the first word; -1 once it has been said */
+    const char *restore; /* the snapshot to go on from, or NULL */
 };
 
 static void tell(struct life *life, const char *text)
@@ -52,6 +54,17 @@ static int apply(void *opaque, const char *key, char *value, struct pv_error **e
     return cli_run_set(opaque, key, value, err);
 }
 
+/* Where the confined process may make snapshots. */
+static int grant_snapshots(struct pv_config *config, struct pv_error **err)
+{
+    if (mkdir(PV_LIBRARY_SNAPSHOTS, 0700) < 0 && errno != EEXIST)
+        return pv_error_errno(err, errno, "'%s'", PV_LIBRARY_SNAPSHOTS);
+    if (config->grant_count == PV_CONFIG_MAX_GRANTS)
+        return pv_error_set(err, EINVAL, "grant: at most %u", PV_CONFIG_MAX_GRANTS - 1);
+    config->grants[config->grant_count++] = (struct pv_config_grant){.path = PV_LIBRARY_SNAPSHOTS};
+    return 0;
+}
+
 static int live(struct life *life, enum pv_vm_end *end, struct pv_error **err)
 {
     struct cli_run run = {0};
@@ -69,8 +82,15 @@ static int live(struct life *life, enum pv_vm_end *end, struct pv_error **err)
         run.config.console_log = PV_LIBRARY_OUTPUT;
         run.config.console_log_max = OUTPUT_MAX;
         run.config.control_path = PV_LIBRARY_CONTROL;
-        ret = cli_run_vm(&run, is_ready, life, end, err);
+        if (!run.config.vsock_cid) { /* the agent's way */
+            run.config.vsock_cid = PV_VSOCK_MIN_CID;
+            run.config.vsock_directory = PV_LIBRARY_RUN;
+        }
+        run.config.restore = life->restore;
+        ret = grant_snapshots(&run.config, err);
     }
+    if (ret >= 0)
+        ret = cli_run_vm(&run, is_ready, life, end, err);
     cli_run_finish(&run);
     pv_vm_file_close(file);
     return ret;
@@ -89,9 +109,9 @@ static int open_log(struct pv_error **err)
     return 0;
 }
 
-static int be_vm(int told)
+static int be_vm(int told, const char *restore)
 {
-    struct life life = {.told = told};
+    struct life life = {.told = told, .restore = restore};
     enum pv_vm_end end = PV_VM_POWERED_OFF;
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     setsid();
@@ -130,7 +150,7 @@ static int wait_for_word(const char *name, int from, struct pv_error **err)
                               "say more");
 }
 
-static int start_vm(const char *name, struct pv_error **err)
+int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
 {
     PV_CLEANUP_FD int lock = -1;
     int pipes[2];
@@ -150,7 +170,7 @@ static int start_vm(const char *name, struct pv_error **err)
     if (child == 0) {
         close(pipes[0]);
         /* The lock is the open file's, which this process has too, and keeps. */
-        _exit(be_vm(pipes[1]));
+        _exit(be_vm(pipes[1], restore));
     }
     close(pipes[1]);
     ret = child < 0 ? pv_error_errno(err, errno, "VM '%s'", name)
@@ -309,7 +329,7 @@ static int for_each(const struct cli_command *command, int argc, char **argv,
 
 static int start_one(const char *name, void *opaque, struct pv_error **err)
 {
-    return start_vm(name, err);
+    return cli_start_vm(name, NULL, err);
 }
 
 struct change {

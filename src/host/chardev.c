@@ -20,6 +20,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 /* How much room is made at once when output overflows, so that it does not happen per byte. */
@@ -135,6 +136,17 @@ static void run_input(void *opaque)
 
 /* ---- Guest to host ---- */
 
+/*
+ * A client that left must not end the process by SIGPIPE. With a pipe, which is nobody's but this
+ * process's stdout, that is for the process to say.
+ */
+static ssize_t write_out(struct pv_chardev *chardev, size_t len)
+{
+    const char *data = chardev->output.data;
+    ssize_t n = send(chardev->out_fd, data, len, MSG_NOSIGNAL);
+    return n < 0 && errno == ENOTSOCK ? write(chardev->out_fd, data, len) : n;
+}
+
 /* Writes once; false when the host takes no more now. */
 static bool write_some(struct pv_chardev *chardev)
 {
@@ -142,8 +154,7 @@ static bool write_some(struct pv_chardev *chardev)
     bool more = false;
     pthread_mutex_lock(&chardev->lock);
     if (chardev->output.size && poll(&ready, 1, 0) == 1) {
-        ssize_t done = write(chardev->out_fd, chardev->output.data,
-                             PV_MIN(chardev->output.size, (size_t)PIPE_BUF));
+        ssize_t done = write_out(chardev, PV_MIN(chardev->output.size, (size_t)PIPE_BUF));
         if (done > 0)
             pv_buffer_consume(&chardev->output, (size_t)done);
         else if (done < 0 && errno != EAGAIN && errno != EINTR)

@@ -2,6 +2,7 @@
 #include "machine/firmware.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "machine/acpi/acpi.h"
 #include "machine/flash.h"
@@ -206,6 +207,13 @@ void pv_firmware_destroy(struct pv_firmware *firmware)
     pv_flash_destroy(firmware->vars);
     pv_flash_destroy(firmware->code);
     free(firmware);
+}
+
+void pv_firmware_record(struct pv_firmware *firmware, struct pv_record *record)
+{
+    pv_flash_record(firmware->code, record);
+    pv_flash_record(firmware->vars, record);
+    pv_fwcfg_record(firmware->fwcfg, record);
 }
 
 void pv_firmware_reset(struct pv_firmware *firmware)

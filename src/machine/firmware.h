@@ -10,6 +10,7 @@ struct pv_acpi_config;
 struct pv_address_space;
 struct pv_error;
 struct pv_firmware;
+struct pv_record;
 
 struct pv_firmware_config {
     struct pv_address_space *as;
@@ -27,6 +28,7 @@ struct pv_firmware_config {
 int pv_firmware_create(struct pv_firmware **out, const struct pv_firmware_config *config,
                        struct pv_error **err);
 void pv_firmware_destroy(struct pv_firmware *firmware);
+void pv_firmware_record(struct pv_firmware *firmware, struct pv_record *record);
 void pv_firmware_reset(struct pv_firmware *firmware);
 
 #endif

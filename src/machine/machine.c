@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "engine/engine.h"
 #include "host/clock.h"
@@ -478,7 +479,7 @@ static int create_parts(struct pv_machine *machine, struct pv_error **err)
         ret = create_buses(machine, err);
     if (ret >= 0)
         ret = create_firmware(machine, err);
-    if (ret >= 0)
+    if (ret >= 0 && !config->empty)
         ret = load(machine, err);
     return ret < 0 ? ret : create_engine(machine, err);
 }
@@ -537,7 +538,7 @@ int pv_machine_create(struct pv_machine **out, const struct pv_machine_config *c
     return 0;
 }
 
-int pv_machine_start(struct pv_machine *machine, struct pv_error **err)
+static int start_engine(struct pv_machine *machine, struct pv_error **err)
 {
     int ret = pv_engine_start(machine->engine, err);
 
@@ -547,8 +548,26 @@ int pv_machine_start(struct pv_machine *machine, struct pv_error **err)
     /* What goes by the board's counter (the watchdog) is to go by the guest's. */
     if (pv_engine_has_timer(machine->config.engine))
         pv_engine_set_counter(machine->engine, pv_gtimer_count(machine->timer));
+    return 0;
+}
+
+int pv_machine_start(struct pv_machine *machine, struct pv_error **err)
+{
+    int ret = start_engine(machine, err);
+
+    if (ret < 0)
+        return ret;
     ret = boot(machine);
     return ret < 0 ? pv_error_set(err, -ret, "the first vCPU does not start") : 0;
+}
+
+int pv_machine_prepare(struct pv_machine *machine, struct pv_error **err)
+{
+    int ret = start_engine(machine, err);
+
+    if (ret >= 0)
+        pv_machine_pause(machine);
+    return ret;
 }
 
 void pv_machine_stop(struct pv_machine *machine)
@@ -575,6 +594,39 @@ void pv_machine_resume(struct pv_machine *machine)
             pv_engine_set_counter(machine->engine, machine->count);
     }
     pv_engine_resume(machine->engine);
+}
+
+bool pv_machine_quiet(struct pv_machine *machine, bool quiet)
+{
+    bool pci = pv_pci_bus_quiet(machine->pci, quiet);
+    bool mmio = pv_virtio_mmio_bank_quiet(machine->virtio, quiet);
+
+    return pci && mmio;
+}
+
+/* The interrupt controller comes last: what drives its wires may not change what it has latched. */
+void pv_machine_record(struct pv_machine *machine, struct pv_record *record)
+{
+    pv_record_begin(record, 1, "machine");
+    pv_record_same(record, machine->config.vcpus, "the number of CPUs");
+    pv_record_same(record, machine->config.ram_size, "the size of memory");
+    pv_record_same(record, machine->config.msi, "how PCI functions interrupt");
+    pv_record_same(record, machine->watchdog != NULL, "whether there is a watchdog");
+    pv_record_same(record, machine->firmware != NULL, "whether there is firmware");
+    pv_record_end(record);
+    for (unsigned i = 0; i < machine->config.vcpus && pv_record_ok(record); i++)
+        pv_vcpu_record(pv_engine_vcpu(machine->engine, i), record);
+    pv_gtimer_record(machine->timer, record);
+    pv_pl011_record(machine->uart, record);
+    pv_pl031_record(machine->rtc, record);
+    pv_pl061_record(machine->gpio, record);
+    if (machine->watchdog)
+        pv_watchdog_record(machine->watchdog, record);
+    if (machine->firmware)
+        pv_firmware_record(machine->firmware, record);
+    pv_pci_bus_record(machine->pci, record);
+    pv_virtio_mmio_bank_record(machine->virtio, record);
+    pv_interrupts_record(machine->interrupts, record);
 }
 
 void pv_machine_destroy(struct pv_machine *machine)

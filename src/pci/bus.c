@@ -221,6 +221,12 @@ static void intx_command(struct pv_pci_function *function)
     pthread_mutex_unlock(&function->bus->root->irq_lock);
 }
 
+void pci_config_loaded(struct pv_pci_function *function)
+{
+    intx_command(function);
+    pci_follow_bridge(function);
+}
+
 /* ---- Configuration space ---- */
 
 /* What the writable bits of [offset, offset + size) mean now. Lock held. */

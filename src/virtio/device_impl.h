@@ -41,6 +41,7 @@ struct pv_virtio_device {
     uint64_t offered_features;
     uint8_t status;
     bool no_dma; /* by the transport's word */
+    bool quiet;  /* no chains are taken */
     uint8_t config_generation;
     unsigned failures; /* since creation: the log stays readable when a guest fails on purpose */
     unsigned queue_count;

@@ -122,6 +122,8 @@ struct pv_config {
     struct pv_config_port ports[PV_CONFIG_MAX_PORTS];
     size_t port_count;
 
+    /* The folder of a snapshot to go on from, instead of booting; or NULL. */
+    const char *restore;
     const char *control_path; /* of the control socket, or NULL */
 
     /*

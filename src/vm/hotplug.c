@@ -51,7 +51,8 @@ struct device {
     char id[PV_CONFIG_MAX_ID + 1];
     enum pv_vm_device_kind kind;
     char *detail;
-    unsigned mac; /* of a net: the last byte, which tells those of a VM apart */
+    bool read_only; /* a disk */
+    unsigned mac;   /* of a net: the last byte, which tells those of a VM apart */
     struct pv_virtio_device *virtio;
     struct slot *slot; /* NULL: it stays */
 };
@@ -156,6 +157,7 @@ bool pv_vm_hotplug_device(const struct pv_vm_hotplug *hotplug, size_t index,
         .id = device->id,
         .kind = device->kind,
         .detail = device->detail,
+        .read_only = device->read_only,
         .slot = device->slot ? device->slot->number : 0,
         .leaving = device->slot && device->slot->asked,
     };
@@ -169,6 +171,46 @@ void pv_vm_hotplug_announce(struct pv_vm_hotplug *hotplug)
             pv_net_announce(hotplug->devices[i].virtio);
 }
 
+/* ---- Snapshots of disks ---- */
+
+/* A disk that the guest can write to, or NULL. */
+static struct pv_block *writable_disk(const struct device *device)
+{
+    struct pv_block *block =
+        device->kind == PV_VM_DISK && device->virtio ? pv_blk_block(device->virtio) : NULL;
+
+    return block && !pv_block_read_only(block) ? block : NULL;
+}
+
+int pv_vm_hotplug_keep_disks(struct pv_vm_hotplug *hotplug, const char *name, struct pv_error **err)
+{
+    int ret = 0;
+    size_t i;
+
+    for (i = 0; i < hotplug->device_count && ret >= 0; i++) {
+        struct pv_block *block = writable_disk(&hotplug->devices[i]);
+        ret = block ? pv_block_snapshot_create(block, name, err) : 0;
+        if (ret < 0)
+            pv_error_prefix(err, "disk '%s'", hotplug->devices[i].detail);
+    }
+    for (i -= ret < 0; ret < 0 && i-- > 0;) {
+        struct pv_block *block = writable_disk(&hotplug->devices[i]);
+        if (block)
+            pv_block_snapshot_delete(block, name, NULL);
+    }
+    return ret;
+}
+
+void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name)
+{
+    for (size_t i = 0; i < hotplug->device_count; i++) {
+        PV_CLEANUP_ERROR struct pv_error *err = NULL;
+        struct pv_block *block = writable_disk(&hotplug->devices[i]);
+        if (block && pv_block_snapshot_delete(block, name, &err) < 0)
+            pv_warn(PV_LOG_VM, "disk '%s': %s", hotplug->devices[i].detail, pv_error_message(err));
+    }
+}
+
 /* ---- Making devices ---- */
 
 static int make_disk(struct pv_vm_hotplug *hotplug, struct device *device,
@@ -177,6 +219,8 @@ static int make_disk(struct pv_vm_hotplug *hotplug, struct device *device,
     const struct pv_block_options options = {.read_only = disk->read_only};
     const struct pv_blk_options blk = {.serial = serial, .queues = hotplug->config.queues};
     struct pv_block *block;
+
+    device->read_only = disk->read_only;
     int ret = pv_block_open(&block, hotplug->config.loop, disk->path, &options, err);
 
     if (ret < 0)

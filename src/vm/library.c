@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/library.h"
 
+#include "agent/client.h"
+#include "agent/wire.h"
 #include "base/error.h"
 #include "base/util.h"
 #include "host/unix_socket.h"
@@ -171,23 +173,26 @@ int pv_library_lock(const char *folder, const char *name, int *fd, struct pv_err
 
 /*
  * A socket's address holds a short path. Where the VM's is too long, Linux has another name for
- * what an open folder holds.
+ * what an open folder holds; *holder is that folder's descriptor then, else -1.
  */
+static char *socket_path(const char *folder, const char *name, int *holder)
+{
+    char *path = NULL;
+    int len = asprintf(&path, "%s/%s", folder, name);
+    if (len > (int)PV_UNIX_PATH_MAX && (*holder = open(folder, O_RDONLY | O_CLOEXEC)) >= 0) {
+        free(path);
+        len = asprintf(&path, "/proc/self/fd/%d/%s", *holder, name);
+    }
+    return len < 0 ? NULL : path;
+}
+
 static int ask(const char *folder, const char *verb, json_t *arguments, unsigned seconds,
                json_t **result, struct pv_error **err)
 {
-    PV_CLEANUP_FREE char *path = NULL;
-    PV_CLEANUP_FD int fd = -1;
-    int len = asprintf(&path, "%s/" PV_LIBRARY_CONTROL, folder);
-    if (len > (int)PV_UNIX_PATH_MAX && (fd = open(folder, O_RDONLY | O_CLOEXEC)) >= 0) {
-        free(path);
-        len = asprintf(&path, "/proc/self/fd/%d/" PV_LIBRARY_CONTROL, fd);
-    }
-    if (len < 0) {
-        path = NULL;
-        return pv_error_set(err, ENOMEM, "out of memory");
-    }
-    return pv_control_ask(path, verb, arguments, seconds, result, err);
+    PV_CLEANUP_FD int holder = -1;
+    PV_CLEANUP_FREE char *path = socket_path(folder, PV_LIBRARY_CONTROL, &holder);
+    return path ? pv_control_ask(path, verb, arguments, seconds, result, err)
+                : pv_error_set(err, ENOMEM, "out of memory");
 }
 
 int pv_library_ask(const char *folder, const char *verb, json_t *arguments, json_t **result,
@@ -227,4 +232,20 @@ enum pv_vm_state pv_library_state(const char *folder, char **why)
     if (why)
         *why = strdup(reason);
     return PV_VM_FAILED;
+}
+
+int pv_library_agent(const char *name, struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *folder = NULL;
+    PV_CLEANUP_FD int holder = -1;
+    int ret = pv_library_find(name, &folder, err);
+    if (ret < 0)
+        return ret;
+    if (!pv_library_is_alive(folder))
+        return pv_error_set(err, ESRCH, "VM '%s' is not running", name);
+    PV_CLEANUP_FREE char *path = socket_path(folder, PV_LIBRARY_VSOCK, &holder);
+    if (!path)
+        return pv_error_set(err, ENOMEM, "out of memory");
+    ret = pv_agent_connect(path, PV_AGENT_PORT, err);
+    return ret < 0 ? pv_error_prefix(err, "VM '%s'", name) : ret;
 }

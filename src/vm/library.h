@@ -6,11 +6,13 @@
  *   NAME/vm.yaml           what it is made of (vm/vmfile.h); its files lie beside
  *   NAME/log/console.log   all that the guest ever wrote to its console
  *   NAME/log/vm.log        what the process that runs it had to say
+ *   NAME/snapshots/NAME    vm/snapshot_file.h
  *   NAME/run/lock          locked by that process as long as it lives
  *   NAME/run/last          how it went: "running", "stopped", "ended" when its owner said so, or
  *                          "failed: why"
  *   NAME/run/control.sock  vm/control.h
  *   NAME/run/console.sock
+ *   NAME/run/vsock.sock    the guest's vsock ports, the agent's among them
  *
  * No daemon keeps the state: whether a VM runs is whether its lock is held, so nothing has to be
  * repaired after a crash.
@@ -34,6 +36,8 @@ struct pv_error;
 #define PV_LIBRARY_LAST    "run/last"
 #define PV_LIBRARY_CONTROL "run/control.sock"
 #define PV_LIBRARY_CONSOLE "run/console.sock"
+#define PV_LIBRARY_SNAPSHOTS "snapshots"
+#define PV_LIBRARY_VSOCK   "run/vsock.sock"
 
 /* The folder that VMs are in; made when it is not there. The caller frees it. */
 int pv_library_folder(char **out, struct pv_error **err);
@@ -64,6 +68,9 @@ int pv_library_lock(const char *folder, const char *name, int *fd, struct pv_err
 /* Asks a running VM, as pv_control_ask(), wherever its folder is. */
 int pv_library_ask(const char *folder, const char *verb, json_t *arguments, json_t **result,
                    struct pv_error **err);
+
+/* A connection to the agent in a running VM's guest (agent/client.h); the caller's. */
+int pv_library_agent(const char *name, struct pv_error **err);
 
 /* Writes run/last of the VM whose folder one is in. What cannot be written is not, as there is
  * nobody to tell. */

@@ -39,9 +39,10 @@ static int status(void *opaque, struct pv_control_request *request, json_t **res
     struct pv_vm_info info;
     pv_vm_info(opaque, &info);
     *result =
-        json_pack("{s:s, s:s, s:I, s:I, s:b, s:b}", "state", pv_vm_state_name(info.state), "engine",
-                  info.engine, "cpus", (json_int_t)info.cpus, "memory", (json_int_t)info.memory,
-                  "files-confined", info.files_confined, "calls-confined", info.calls_confined);
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:b, s:b}", "state", pv_vm_state_name(info.state),
+                  "engine", info.engine, "cpus", (json_int_t)info.cpus, "memory",
+                  (json_int_t)info.memory, "pid", (json_int_t)getpid(), "files-confined",
+                  info.files_confined, "calls-confined", info.calls_confined);
     if (!*result)
         return out_of_memory(err);
     json_object_set_new(*result, "cpu-seconds", json_real(cpu_seconds()));
@@ -234,6 +235,24 @@ static int detach(void *opaque, struct pv_control_request *request, json_t **res
     return ret == PV_VM_DETACH_LATER ? PV_CONTROL_LATER : ret;
 }
 
+static void snapshot_taken(void *opaque, uint64_t pause_us, struct pv_error **err)
+{
+    pv_control_answer(opaque, *err ? NULL : json_pack("{s:I}", "pause-us", (json_int_t)pause_us),
+                      err);
+}
+
+static int snapshot(void *opaque, struct pv_control_request *request, json_t **result,
+                    struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *folder = pv_control_path_argument(request, "folder");
+
+    if (!folder)
+        return out_of_memory(err);
+    int ret = pv_vm_snapshot(opaque, folder, pv_control_argument(request, "note"), snapshot_taken,
+                             request, err);
+    return ret < 0 ? ret : PV_CONTROL_LATER;
+}
+
 int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *path,
                        struct pv_error **err)
 {
@@ -250,6 +269,7 @@ int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *pa
         {.name = "attach",
          .optional = {"disk", "net", "id", "read-only", "forward"},
          .run = attach},
+        {.name = "snapshot", .required = {"folder"}, .optional = {"note"}, .run = snapshot},
         {.name = "detach", .required = {"id"}, .optional = {"force", "timeout"}, .run = detach},
     };
     return pv_control_create(out, pv_vm_loop(vm), path, verbs, PV_ARRAY_SIZE(verbs), vm, err);

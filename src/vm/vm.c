@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "block/disk.h"
 #include "device/balloon.h"
 #include "device/pvpanic.h"
 #include "device/rng.h"
@@ -27,6 +28,8 @@
 #include "vm/firmware.h"
 #include "vm/graphics.h"
 #include "vm/hotplug.h"
+#include "vm/snapshot.h"
+#include "vm/snapshot_file.h"
 #include "vm/verbs.h"
 
 #include <errno.h>
@@ -61,6 +64,11 @@ struct pv_vm {
     bool confine; /* what follows is said of it */
     bool files_confined, calls_confined;
     unsigned call_sets;
+    char *restore; /* the snapshot to start from, or NULL */
+
+    struct pv_snapshot *snapshot; /* being taken, or NULL */
+    void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
+    void *snapshot_opaque;
 };
 
 /* ---- Events of the machine ---- */
@@ -201,6 +209,81 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
     return pv_pvpanic_create(pv_machine_pci(vm->machine), guest_panicked, vm, err);
 }
 
+/* ---- Snapshots ---- */
+
+static void snapshot_done(void *opaque, uint64_t pause_us, struct pv_error **err)
+{
+    struct pv_vm *vm = opaque;
+
+    pv_snapshot_destroy(PV_STEAL(vm->snapshot));
+    vm->snapshot_done(vm->snapshot_opaque, pause_us, err);
+}
+
+int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
+                   void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
+                   void *opaque, struct pv_error **err)
+{
+    const struct pv_snapshot_config config = {
+        .loop = vm->loop,
+        .as = vm->as,
+        .machine = vm->machine,
+        .hotplug = vm->hotplug,
+        .folder = folder,
+        .note = note,
+        .engine = pv_engine_name(vm->engine),
+        .memory = vm->memory,
+        .cpus = vm->cpus,
+        .done = snapshot_done,
+        .opaque = vm,
+    };
+
+    if (vm->snapshot)
+        return pv_error_set(err, EBUSY, "a snapshot is being taken already");
+    vm->snapshot_done = done;
+    vm->snapshot_opaque = opaque;
+    return pv_snapshot_create(&vm->snapshot, &config, err);
+}
+
+/* What can be known to be wrong before anything is changed. */
+static int check_snapshot(const struct pv_config *config, const struct pv_snapshot_info *info,
+                          struct pv_error **err)
+{
+    PV_CLEANUP_FREE void *state = NULL;
+    size_t writable = 0, size;
+
+    for (size_t i = 0; i < config->disk_count; i++)
+        writable += !config->disks[i].read_only;
+    if (writable != info->disk_count)
+        return pv_error_set(err, EINVAL, "it is of a VM with %zu writable disks, this one has %zu",
+                            info->disk_count, writable);
+    if (config->cpus != info->cpus)
+        return pv_error_set(err, EINVAL, "it is of a VM with %u CPUs, this one has %u", info->cpus,
+                            config->cpus);
+    if (config->memory != info->memory)
+        return pv_error_set(err, EINVAL, "it is of a VM with %llu MiB of memory, this one has %llu",
+                            (unsigned long long)(info->memory / PV_MIB),
+                            (unsigned long long)(config->memory / PV_MIB));
+    return pv_snapshot_state_read(&state, &size, config->restore, err);
+}
+
+/* Before they are opened: disks hold again what they held at the snapshot. */
+static int bring_back_disks(const struct pv_config *config, struct pv_error **err)
+{
+    struct pv_snapshot_info info;
+    int ret = pv_snapshot_info_read(&info, config->restore, err);
+
+    if (ret >= 0) {
+        ret = check_snapshot(config, &info, err);
+        if (ret < 0)
+            pv_error_prefix(err, "snapshot '%s'", config->restore);
+    }
+    for (size_t i = 0; i < config->disk_count && ret >= 0; i++)
+        if (!config->disks[i].read_only)
+            ret = pv_disk_snapshot_apply(config->disks[i].path, info.tag, err);
+    pv_snapshot_info_finish(&info);
+    return ret;
+}
+
 /* ---- Life ---- */
 
 static int choose_engine(const struct pv_engine_ops **out, const char *name, struct pv_error **err)
@@ -222,6 +305,7 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
         .kernel = config->kernel,
         .initrd = config->initrd,
         .append = config->append,
+        .empty = config->restore,
         .watch = config->watch,
         .events = {powered_off, was_reset, fatal, vm},
     };
@@ -230,6 +314,8 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
 
     if (ret >= 0)
         ret = pv_firmware_choose(&firmware, config, err);
+    if (ret >= 0 && config->restore)
+        ret = bring_back_disks(config, err);
     if (ret >= 0)
         ret = pv_loop_create(&vm->loop, err);
     if (ret >= 0)
@@ -296,6 +382,7 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     vm->transport = config->transport;
     vm->on_panic = config->on_panic;
     vm->packed_rings = config->packed_rings;
+    vm->restore = config->restore ? strdup(config->restore) : NULL;
     int ret = confine_files(vm, config, err);
     if (ret >= 0)
         ret = create_parts(vm, config, err);
@@ -316,7 +403,8 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
         if (ret >= 0)
             ret = pv_vm_graphics_start(vm->graphics, err);
         if (ret >= 0)
-            ret = pv_machine_start(vm->machine, err);
+            ret = vm->restore ? pv_snapshot_restore(vm->machine, vm->as, vm->restore, err)
+                              : pv_machine_start(vm->machine, err);
         /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
         while (ret >= 0 && !vm->ended && !atomic_load(&vm->killed))
             ret = pv_loop_run(vm->loop, err);
@@ -446,6 +534,7 @@ void pv_vm_destroy(struct pv_vm *vm)
     if (!vm)
         return;
     pv_control_destroy(vm->control);
+    pv_snapshot_destroy(vm->snapshot);
     pv_machine_destroy(vm->machine);
     pv_vm_hotplug_destroy(vm->hotplug);
     pv_vm_graphics_destroy(vm->graphics);
@@ -454,6 +543,7 @@ void pv_vm_destroy(struct pv_vm *vm)
     pv_chardev_destroy(vm->silence);
     pv_as_destroy(vm->as);
     pv_loop_destroy(vm->loop);
+    free(vm->restore);
     free(vm->fatal);
     free(vm);
 }

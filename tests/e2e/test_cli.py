@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import guest
@@ -46,6 +47,19 @@ CASES = [
     (["run", "--kernel", KERNEL, "--cdrom", "{dir}/empty"], 1, ["scsi", "2048"]),
     (["run", "--kernel", KERNEL, "--disk", "{dir}/missing,if=scsi"], 1, ["missing"]),
     (["run", "--kernel", KERNEL, "--disk", "{dir}/disk,if=ide"], 2, ["if=ide", "if=scsi"]),
+    (["run", "--firmware", "{dir}/missing"], 1, ["firmware", "missing"]),
+    (["run", "--firmware", "{dir}"], 1, ["firmware", "{dir}"]),
+    (["run", "--firmware", "{dir}/empty"], 1, ["empty", "code"]),
+    (["run", "--firmware", "{dir}/disk"], 1, ["disk", "code"]),
+    (["run", "--firmware", "{dir}/elf"], 1, ["elf", "ELF", "raw"]),
+    (["run", "--firmware", "{dir}/65m"], 1, ["65m", "64 MiB"]),
+    (["run", "--firmware", KERNEL, "--kernel", "{dir}/5g"], 1, ["5g", "MiB"]),
+    (["run", "--firmware", KERNEL, "--initrd", "{dir}/5g"], 1, ["5g", "MiB"]),
+    (["run", "--firmware", KERNEL, "--vars", "{dir}/disk"], 1, ["disk", "67108864"]),
+    (["run", "--firmware", KERNEL, "--vars", "{dir}"], 1, ["variables", "{dir}"]),
+    (["run", "--firmware", KERNEL, "--vars", "{dir}/no/vars"], 1, ["{dir}/no/vars"]),
+    (["run", "--kernel", KERNEL, "--vars", "{dir}/vars"], 1, ["vars", "firmware"]),
+    (["run", "--kernel", KERNEL, "--acpi", "on"], 1, ["ACPI", "firmware"]),
     (["run", "--kernel", KERNEL, "--balloon", "1Q"], 2, ["--balloon", "1Q"]),
     (["run", "--kernel", KERNEL, "--balloon", "1G"], 1, ["balloon", "1 GiB"]),
     (["run", "--kernel", KERNEL, "--vsock", "cid=2,dir=/tmp"], 2, ["cid", "3"]),
@@ -66,6 +80,14 @@ CASES = [
     (["version", "extra"], 2, ["extra"]),
 ]
 
+# The same where the host has UEFI firmware, whose variables have a form.
+UEFI = Path("/usr/share/AAVMF/AAVMF_CODE.fd")
+UEFI_CASES = [
+    (["run", "--firmware", "uefi", "--vars", "{dir}/no-vars"], 1, ["no-vars", "remove it"]),
+    (["run", "--firmware", "uefi", "--vars", "{dir}/bad-vars"], 1, ["bad-vars", "checksum"]),
+    (["run", "--firmware", "uefi", "--vars", "{dir}/disk"], 1, ["disk", "67108864"]),
+]
+
 
 def arm64_image(image_size):
     """The 64-byte header of an arm64 Image (Documentation/arch/arm64/booting.rst) and a branch."""
@@ -73,11 +95,28 @@ def arm64_image(image_size):
                        b"ARM\x64", 0) + struct.pack("<I", 0x14000000)
 
 
+def volume_header():
+    """The start of a UEFI variable store (UEFI PI, volume 3, 3.2.1) whose checksum is wrong."""
+    guid = bytes.fromhex("8d2bf1ff96768b4ca9852747075b4f50")
+    return struct.pack("<16x16sQ4sIHHH", guid, 0x84000, b"_FVH", 0, 72, 0xbad, 0)
+
+
 def make_files(folder):
     (folder / "kernel").write_bytes(arm64_image(4096))
     (folder / "huge").write_bytes(arm64_image(256 << 20))
     (folder / "empty").write_bytes(b"")
     (folder / "disk").write_bytes(bytes(1 << 20))
+    (folder / "elf").write_bytes(b"\x7fELF" + bytes(4096))
+    for name, size in (("65m", 65 << 20), ("5g", 5 << 30), ("no-vars", 64 << 20),
+                       ("bad-vars", 64 << 20)):
+        with open(folder / name, "wb") as file:
+            file.truncate(size)
+    with open(folder / "no-vars", "r+b") as file:
+        file.write(b"not variables")
+    with open(folder / "bad-vars", "r+b") as file:
+        file.write(volume_header())
+    # Firmware that starts well and is garbage from there on.
+    (folder / "broken").write_bytes(struct.pack("<I", 0x14000010) + os.urandom(1 << 20))
     x86 = bytearray(4096)
     x86[0x1fe:0x200] = b"\x55\xaa"
     x86[0x202:0x206] = b"HdrS"
@@ -108,6 +147,30 @@ def check(arguments, status, words, env):
     return f"no {missing} in: {lines[0]}" if missing else None
 
 
+def survives(folder, env):
+    """What is wrong with a VM whose firmware is garbage, or None: it goes on and can be ended."""
+    socket_path = folder / "control"
+    vm = subprocess.Popen([guest.PROGRAM, "run", "--firmware", folder / "broken", "--net", "none",
+                           "--console", "pty", "--control", socket_path],
+                          env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        for _ in range(100 * guest.PATIENCE):
+            if socket_path.exists():
+                break
+            time.sleep(0.1)
+        status = run(["control", socket_path, "status"], env)
+        if status is None or status.returncode != 0:
+            return f"no status: {status and status.stderr}"
+        run(["control", socket_path, "kill"], env)
+        said = vm.communicate(timeout=20 * guest.PATIENCE)[1]
+        return None if vm.returncode in (0, 1) else f"exit status {vm.returncode}: {said!r}"
+    except subprocess.TimeoutExpired:
+        return "it cannot be ended"
+    finally:
+        vm.kill()
+        vm.communicate()
+
+
 def main():
     failures = 0
     with tempfile.TemporaryDirectory() as name, socket.socket() as busy:
@@ -118,7 +181,8 @@ def main():
         values = {"dir": name, "port": str(busy.getsockname()[1])}
         env = dict(os.environ, PEARVISOR_HOME=str(folder / "home"))
         before = sorted(folder.iterdir())
-        for arguments, status, words in CASES:
+        cases = CASES + (UEFI_CASES if UEFI.exists() else [])
+        for arguments, status, words in cases:
             arguments = [a.format(**values) for a in arguments]
             problem = check(arguments, status, [w.format(**values) for w in words], env)
             if problem:
@@ -127,13 +191,17 @@ def main():
         if sorted(folder.iterdir()) != before:
             failures += 1
             print("left behind:", set(folder.iterdir()) - set(before))
+        problem = survives(folder, env)
+        if problem:
+            failures += 1
+            print(f"broken firmware: {problem}")
         for arguments in (["--help"], ["help"], ["run", "--help"], ["image", "--help"],
                           ["engines"], ["version"], ["--version"], ["image", "build", "--help"]):
             done = run(arguments, env)
             if done is None or done.returncode != 0 or not done.stdout or done.stderr:
                 failures += 1
                 print(f"pearvisor {' '.join(arguments)}: status 0 and only stdout expected")
-    print(f"{len(CASES) + 8} cases, {failures} failed")
+    print(f"{len(cases) + 9} cases, {failures} failed")
     return 1 if failures else 0
 
 

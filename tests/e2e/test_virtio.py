@@ -34,7 +34,7 @@ INIT = initramfs.COMMON + "\necho PEARVISOR-USERSPACE-OK\nsetsid cttyhack sh\npo
 MIB = 1 << 20
 
 
-def build_initramfs(release, path, programs):
+def build_initramfs(release, path, programs, init=INIT):
     """The shell, the modules and static programs of ours; LATER ones lie in /later."""
     archive = Archive(release, cache_folder(), None, True)
     try:
@@ -53,7 +53,7 @@ def build_initramfs(release, path, programs):
                           initramfs.module_bytes(module))
         for name, program in programs.items():
             cpio.file(name, Path(program).read_bytes(), 0o755)
-        path.write_bytes(initramfs.build(kernel.busybox, kernel.modules, MODULES, INIT)
+        path.write_bytes(initramfs.build(kernel.busybox, kernel.modules, MODULES, init)
                          + cpio.finish())
     finally:
         kernel.close()
@@ -295,4 +295,5 @@ def main():
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -119,20 +119,26 @@ static inline void fuzz_put_desc(struct fuzz_device *f, uint64_t at, unsigned av
     FUZZ_REQUIRE(pv_as_write(f->as, at, &desc, sizeof(desc)) == 0);
 }
 
+/* Makes the chain from `head` available in a split ring. */
+static inline void fuzz_publish(struct fuzz_device *f, unsigned queue, uint16_t head)
+{
+    const uint16_t next = f->avail[queue]++, index = f->avail[queue];
+    const uint64_t ring = fuzz_ring(queue, PV_VIRTQ_DRIVER);
+    FUZZ_REQUIRE(pv_as_write(f->as, ring + 4 + next % FUZZ_RING_SIZE * 2, &head, 2) == 0);
+    FUZZ_REQUIRE(pv_as_write(f->as, ring + 2, &index, 2) == 0);
+}
+
 static inline void fuzz_offer(struct fuzz_device *f, unsigned queue)
 {
     unsigned head = (unsigned)fuzz_take(&f->input, 1);
-    uint16_t next = f->avail[queue]++;
     if (f->packed) {
+        uint16_t next = f->avail[queue]++;
         unsigned available = next / FUZZ_RING_SIZE % 2 ? 0x8000 : 0x80;
         if (head & 0x80)
             available ^= head << 8 & 0x8000;
         fuzz_put_desc(f, fuzz_ring(queue, PV_VIRTQ_DESC) + next % FUZZ_RING_SIZE * 16, available);
     } else {
-        const uint16_t entry = (uint16_t)(head % FUZZ_RING_SIZE), index = f->avail[queue];
-        uint64_t ring = fuzz_ring(queue, PV_VIRTQ_DRIVER);
-        FUZZ_REQUIRE(pv_as_write(f->as, ring + 4 + next % FUZZ_RING_SIZE * 2, &entry, 2) == 0);
-        FUZZ_REQUIRE(pv_as_write(f->as, ring + 2, &index, 2) == 0);
+        fuzz_publish(f, queue, (uint16_t)(head % FUZZ_RING_SIZE));
     }
 }
 

@@ -26,6 +26,20 @@
 #define GICR_ISACTIVER0 (GICR_SGI + 0x300)
 #define GICR_IPRIORITYR (GICR_SGI + 0x400)
 
+#define GICR_CTLR      0x0000
+#define GICR_PROPBASER 0x0070
+#define GICR_PENDBASER 0x0078
+#define ENABLE_LPIS    (1u << 0)
+#define LPIS_CLEARABLE (1u << 1) /* GICR_CTLR.CES: EnableLPIs can be cleared */
+
+#define GITS          0x08080000u
+#define GITS_CTLR     0x0000
+#define GITS_TYPER    0x0008
+#define GITS_CBASER   0x0080
+#define GITS_CWRITER  0x0088
+#define GITS_CREADR   0x0090
+#define GITS_BASER(n) (0x0100 + 8 * (n))
+
 #define SPURIOUS 1023u
 #define IDLE     0xffu /* ICC_RPR_EL1 without an active interrupt */
 
@@ -43,6 +57,18 @@ static inline uint32_t gic_read(uint32_t at)
 static inline void gic_write(uint32_t at, uint32_t value)
 {
     asm volatile("str %w0, [%1]" ::"r"(value), "r"((uint64_t)at) : "memory");
+}
+
+static inline uint64_t gic_read64(uint32_t at)
+{
+    uint64_t value;
+    asm volatile("ldr %0, [%1]" : "=r"(value) : "r"((uint64_t)at) : "memory");
+    return value;
+}
+
+static inline void gic_write64(uint32_t at, uint64_t value)
+{
+    asm volatile("str %0, [%1]" ::"r"(value), "r"((uint64_t)at) : "memory");
 }
 
 static inline void gic_set_priority(uint32_t base, unsigned intid, uint8_t priority)

@@ -13,14 +13,14 @@
 #define DEVICE_FAILED 0x08 /* with this line; ends the test */
 #define DEVICE_GOT    0x10
 #define DEVICE_WANTED 0x18
-#define DEVICE_LINE                                                                                \
-    0x20            /* bits 7:0 vCPU, 8 FIQ instead of IRQ, 9 level, 31:16 after so many ms        \
-                     */
-#define LOST 0xffff /* for a line: an exception outside enter() */
+/* Bits 7:0 vCPU, 8 FIQ instead of IRQ, 9 level, 31:16 after so many milliseconds. */
+#define DEVICE_LINE 0x20
+#define DEVICE_MSI  0x28   /* bits 63:32 DeviceID, 31:0 EventID: a message to the ITS */
+#define LOST        0xffff /* for a line: an exception outside enter() */
 
-/* Calls by HVC, in X0. */
-#define CALL_OFF 0x84001000
-#define CALL_ON  0x84001001 /* X1 vCPU, X2 entry, X3 context */
+/* The host's PSCI (DEN 0022), by HVC: what every program uses of it. vCPU n has MPIDR n. */
+#define PSCI_CPU_OFF 0x84000002
+#define PSCI_CPU_ON  0xc4000003 /* X1 vCPU, X2 entry, X3 context */
 
 /* Offsets in struct frame. */
 #define FRAME_SP     248

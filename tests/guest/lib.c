@@ -27,20 +27,14 @@ _Noreturn void fail(unsigned line, uint64_t got, uint64_t wanted)
     device_write(DEVICE_GOT, got);
     device_write(DEVICE_WANTED, wanted);
     device_write(DEVICE_FAILED, line);
-    register uint64_t call asm("x0") = CALL_OFF;
     for (;;)
-        asm volatile("hvc #0" ::"r"(call) : "memory");
+        hvc_call(PSCI_CPU_OFF, 0, 0, 0);
 }
 
 void start_cpu(unsigned cpu)
 {
     extern const char _start[];
-    register uint64_t x0 asm("x0") = CALL_ON;
-    register uint64_t x1 asm("x1") = cpu;
-    register uint64_t x2 asm("x2") = (uintptr_t)_start;
-    register uint64_t x3 asm("x3") = cpu;
-    asm volatile("hvc #0" : "+r"(x0) : "r"(x1), "r"(x2), "r"(x3) : "memory");
-    CHECK_EQ(x0, 0);
+    CHECK_EQ(hvc_call(PSCI_CPU_ON, cpu, (uintptr_t)_start, cpu), 0);
 }
 
 void set_sctlr(uint64_t bits)

@@ -35,6 +35,19 @@ _Noreturn void fail(unsigned line, uint64_t got, uint64_t wanted);
             fail(__LINE__, got_, wanted_);                                                         \
     } while (0)
 
+/* ---- Calls ---- */
+
+/* A call by HVC (SMCCC) with its first three arguments; other registers are kept. */
+static inline int64_t hvc_call(uint64_t function, uint64_t a, uint64_t b, uint64_t c)
+{
+    register uint64_t x0 asm("x0") = function;
+    register uint64_t x1 asm("x1") = a;
+    register uint64_t x2 asm("x2") = b;
+    register uint64_t x3 asm("x3") = c;
+    asm volatile("hvc #0" : "+r"(x0) : "r"(x1), "r"(x2), "r"(x3) : "memory");
+    return (int64_t)x0;
+}
+
 /* ---- Registers and barriers ---- */
 
 #define READ_SYSREG(name)                                                                          \

@@ -12,8 +12,10 @@
 #include "engine/engine.h"
 #include "host/clock.h"
 #include "host/loop.h"
+#include "machine/gicv3_its.h"
 #include "machine/interrupts.h"
 #include "machine/map.h"
+#include "machine/psci.h"
 #include "machine/timer.h"
 #include "memory/address_space.h"
 
@@ -25,6 +27,8 @@
 
 #define VCPUS     4u
 #define TIMEOUT_S 60u
+
+static const uint64_t mpidr[VCPUS] = {0, 1, 2, 3};
 
 struct host {
     struct pv_loop *loop;
@@ -48,6 +52,13 @@ static void drive_line(struct host *host, uint64_t value)
                          value & 0x100 ? PV_LINE_FIQ : PV_LINE_IRQ, value & 0x200);
 }
 
+static void send_message(struct host *host, uint64_t value)
+{
+    struct pv_msi_target target = pv_interrupts_msi(host->interrupts);
+    target.send(target.opaque, (uint32_t)(value >> 32), PV_MAP_ITS + PV_ITS_TRANSLATER,
+                (uint32_t)value);
+}
+
 static uint64_t device_read(void *opaque, uint64_t offset, unsigned size)
 {
     return 0;
@@ -62,6 +73,7 @@ static void device_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
     case DEVICE_FAILED: atomic_compare_exchange_strong(&host->failed, &none, value); break;
     case DEVICE_GOT: host->got = value; break;
     case DEVICE_WANTED: host->wanted = value; break;
+    case DEVICE_MSI: send_message(host, value); break;
     case DEVICE_LINE:
         if (value >> 16)
             host->delayed = value;
@@ -72,14 +84,75 @@ static void device_write(void *opaque, uint64_t offset, unsigned size, uint64_t 
     }
 }
 
-static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
+/* ---- PSCI ---- */
+
+static unsigned vcpu_count(void *opaque)
+{
+    return ((struct host *)opaque)->vcpus;
+}
+
+static uint64_t vcpu_mpidr(void *opaque, unsigned vcpu)
+{
+    return mpidr[vcpu];
+}
+
+static int cpu_on(void *opaque, unsigned vcpu, uint64_t entry, uint64_t context)
+{
+    return pv_vcpu_power_on(pv_engine_vcpu(((struct host *)opaque)->engine, vcpu), entry, context);
+}
+
+static int cpu_is_on(void *opaque, unsigned vcpu)
+{
+    return pv_vcpu_is_on(pv_engine_vcpu(((struct host *)opaque)->engine, vcpu));
+}
+
+static void cpu_off(void *opaque, unsigned vcpu)
 {
     struct host *host = opaque;
-    if (x[0] == CALL_ON && x[1] < host->vcpus)
-        x[0] = (uint64_t)pv_vcpu_power_on(pv_engine_vcpu(host->engine, (unsigned)x[1]), x[2], x[3]);
-    else
-        pv_vcpu_power_off(pv_engine_vcpu(host->engine, vcpu));
+    pv_gtimer_reset_vcpu(host->timer, vcpu);
+    pv_interrupts_reset_vcpu(host->interrupts, vcpu);
+    pv_vcpu_power_off(pv_engine_vcpu(host->engine, vcpu));
 }
+
+static int entry_ok(void *opaque, uint64_t address)
+{
+    return address >= RAM_BASE && address - RAM_BASE < RAM_SIZE;
+}
+
+static void cpu_standby(void *opaque, unsigned vcpu)
+{
+    pv_vcpu_standby(pv_engine_vcpu(((struct host *)opaque)->engine, vcpu));
+}
+
+static void cpu_power_down(void *opaque, unsigned vcpu, uint64_t entry, uint64_t context)
+{
+    pv_vcpu_power_down(pv_engine_vcpu(((struct host *)opaque)->engine, vcpu), entry, context);
+}
+
+/* No program ends the machine. */
+static void end_system(void *opaque, unsigned vcpu)
+{
+    ((struct host *)opaque)->failed = LOST;
+}
+
+static void smccc(void *opaque, unsigned vcpu, bool smc, uint64_t x[18])
+{
+    static const struct pv_psci_ops ops = {
+        .vcpu_count = vcpu_count,
+        .mpidr = vcpu_mpidr,
+        .cpu_on = cpu_on,
+        .cpu_is_on = cpu_is_on,
+        .cpu_off = cpu_off,
+        .entry_ok = entry_ok,
+        .cpu_standby = cpu_standby,
+        .cpu_power_down = cpu_power_down,
+        .system_off = end_system,
+        .system_reset = end_system,
+    };
+    pv_psci_call(&ops, opaque, vcpu, x);
+}
+
+/* ---- The machine ---- */
 
 static bool sysreg_read(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t *value)
 {
@@ -157,7 +230,6 @@ static int start(struct host *host, const char *path, const struct pv_engine_ops
                                                    .sysreg_read = sysreg_read,
                                                    .sysreg_write = sysreg_write,
                                                    .fatal = fatal};
-    static const uint64_t mpidr[VCPUS] = {0, 1, 2, 3};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     if (pv_loop_create(&host->loop, &err) < 0 ||
         pv_timer_create(&host->tick, host->loop, tick, host, &err) < 0 ||

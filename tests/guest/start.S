@@ -26,7 +26,7 @@ _start:
     ldr     x1, =DEVICE
     str     x19, [x1, #DEVICE_DONE]
 power_off:
-    ldr     x0, =CALL_OFF
+    ldr     x0, =PSCI_CPU_OFF
     hvc     #0
     b       power_off
 

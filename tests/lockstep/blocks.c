@@ -3,7 +3,8 @@
  * Two engines in one process on the same random code: lockstep-blocks ENGINE PATTERNS BLOCKS SEED
  *
  * A block is one to eight random instructions of the table (PATTERNS is what gen-a64.py --list
- * prints), at EL0 or EL1, with branches that only lead forward, and ends in WFI. ENGINE and the
+ * prints), at EL0 or EL1, with branches that only lead forward, and ends in WFI. A quarter of them
+ * are gone through up to four times, as X28 counts. ENGINE and the
  * interpreter execute it from the same random registers and memory, and must leave the same
  * registers, flags, memory, and the same exception if there was one.
  *
@@ -33,6 +34,7 @@
 
 #define PATTERNS_MAX 2048u
 #define INSNS_MAX    8u
+#define COUNTER      28u /* the loops' register */
 
 struct pattern {
     char name[32], class[16];
@@ -43,8 +45,8 @@ struct test {
     struct pattern patterns[PATTERNS_MAX];
     unsigned pattern_count;
     uint64_t seed;
-    uint32_t words[INSNS_MAX];
-    const char *names[INSNS_MAX];
+    uint32_t words[INSNS_MAX + 2];
+    const char *names[INSNS_MAX + 2];
     unsigned count;
     struct pv_vcpu_state before;
     uint8_t memory[MEMORY_SIZE];
@@ -149,6 +151,12 @@ static uint32_t forward(struct test *t, const struct pattern *p, uint32_t word)
     return word;
 }
 
+static void add(struct test *t, const char *name, uint32_t word)
+{
+    t->names[t->count] = name;
+    t->words[t->count++] = word;
+}
+
 static void random_block(struct test *t, unsigned el)
 {
     const unsigned count = 1 + (unsigned)(next(t) % INSNS_MAX);
@@ -167,8 +175,11 @@ static void random_block(struct test *t, unsigned el)
         a64_decode(word, &insn);
         if (insn.op == A64_UNDEFINED && next(t) % 64)
             continue;
-        t->names[t->count] = p->name;
-        t->words[t->count++] = word;
+        add(t, p->name, word);
+    }
+    if (next(t) % 4 == 0) {
+        add(t, "SUB_IMM", 0xd1000400 | COUNTER << 5 | COUNTER);
+        add(t, "CBNZ", 0xb5000000 | (-t->count & 0x7ffffu) << 5 | COUNTER);
     }
 }
 
@@ -190,6 +201,7 @@ static void random_state(struct test *t, unsigned el, uint64_t pc)
     memset(s, 0, sizeof(*s));
     for (unsigned i = 0; i < 31; i++)
         s->x[i] = next(t) & 3 ? random_address(t) : case_random_value(&t->seed);
+    s->x[COUNTER] = 1 + next(t) % 4;
     s->sp_el0 = s->sp_el1 = random_address(t) & ~(next(t) & 3 ? UINT64_C(15) : 0);
     for (unsigned i = 0; i < 64; i++)
         s->v[i / 2][i & 1] = next(t) & 1

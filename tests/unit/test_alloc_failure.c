@@ -151,7 +151,8 @@ int __wrap_munmap(void *at, size_t size)
 
 struct files {
     char folder[32];
-    char kernel[64], disk[64], card[64], socket[64];
+    char kernel[64], disk[64], card[64], vars[64], log[64];
+    char socket[64], control[64], screen[64];
 };
 
 static void write_file(const char *path, const void *data, size_t size, off_t length)
@@ -180,7 +181,11 @@ static int make_files(void **state)
     snprintf(files.kernel, sizeof(files.kernel), "%s/Image", files.folder);
     snprintf(files.disk, sizeof(files.disk), "%s/disk", files.folder);
     snprintf(files.card, sizeof(files.card), "%s/card", files.folder);
+    snprintf(files.vars, sizeof(files.vars), "%s/vars", files.folder);
+    snprintf(files.log, sizeof(files.log), "%s/log", files.folder);
     snprintf(files.socket, sizeof(files.socket), "%s/socket", files.folder);
+    snprintf(files.control, sizeof(files.control), "%s/control", files.folder);
+    snprintf(files.screen, sizeof(files.screen), "%s/screen", files.folder);
     write_file(files.kernel, kernel, sizeof(kernel), 4096);
     write_file(files.disk, "", 0, 1 << 20);
     write_file(files.card, "", 0, 1 << 20);
@@ -194,7 +199,11 @@ static int remove_files(void **state)
     unlink(files->kernel);
     unlink(files->disk);
     unlink(files->card);
+    unlink(files->vars);
+    unlink(files->log);
     unlink(files->socket);
+    unlink(files->control);
+    unlink(files->screen);
     return rmdir(files->folder);
 }
 
@@ -308,7 +317,45 @@ static void with_every_device(void **state)
     config.vsock_cid = 3;
     config.vsock_directory = files->folder;
     config.inputs[config.input_count++] = PV_INPUT_TABLET;
+    config.watchdog = config.on_panic = PV_ACTION_POWEROFF;
+    config.control_path = files->control;
+    config.console_log = files->log;
     fail_each(&config);
+}
+
+/* The same program from flash, with variables, and with a kernel and ACPI tables for firmware. */
+static void by_firmware(void **state)
+{
+    const struct files *files = *state;
+    struct pv_config config;
+    pv_config_init(&config);
+    config.engine = "interp";
+    config.memory = 64 << 20;
+    config.firmware = files->kernel;
+    config.vars = files->vars;
+    config.acpi = PV_ACPI_ON;
+    config.kernel = files->kernel;
+    config.initrd = files->disk;
+    config.append = "quiet";
+    config.console = PV_CONSOLE_NULL;
+    fail_each(&config);
+}
+
+/* Two heads that are drawn to a file, or that a viewer could connect to. */
+static void with_a_display(void **state)
+{
+    const struct files *files = *state;
+    struct pv_config config;
+    pv_config_init(&config);
+    config.engine = "interp";
+    config.memory = 64 << 20;
+    config.kernel = files->kernel;
+    config.console = PV_CONSOLE_NULL;
+    config.gpu = PV_GPU_2D;
+    config.gpu_heads = 2;
+    config.display_path = files->screen;
+    for (config.display = PV_DISPLAY_PNG; config.display <= PV_DISPLAY_VNC; config.display++)
+        fail_each(&config);
 }
 
 static void over_mmio(void **state)
@@ -347,10 +394,9 @@ static void with_each_engine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(over_pci),
-        cmocka_unit_test(with_every_device),
-        cmocka_unit_test(over_mmio),
-        cmocka_unit_test(with_each_engine),
+        cmocka_unit_test(over_pci),    cmocka_unit_test(with_every_device),
+        cmocka_unit_test(by_firmware), cmocka_unit_test(with_a_display),
+        cmocka_unit_test(over_mmio),   cmocka_unit_test(with_each_engine),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }

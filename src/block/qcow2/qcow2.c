@@ -245,6 +245,16 @@ static void qcow2_close(struct pv_block_image *image)
     free(q);
 }
 
+static int snapshot_create(struct pv_block_image *image, const char *name, struct pv_error **err)
+{
+    return qcow2_snapshot_create((struct qcow2 *)image, name, err);
+}
+
+static int snapshot_delete(struct pv_block_image *image, const char *name, struct pv_error **err)
+{
+    return qcow2_snapshot_delete((struct qcow2 *)image, name, err);
+}
+
 static const struct pv_block_image_ops qcow2_ops = {
     .name = "qcow2",
     .read = qcow2_read,
@@ -254,6 +264,8 @@ static const struct pv_block_image_ops qcow2_ops = {
     .zero = qcow2_zero,
     .resize = qcow2_resize,
     .extent = extent,
+    .snapshot_create = snapshot_create,
+    .snapshot_delete = snapshot_delete,
     .close = qcow2_close,
 };
 

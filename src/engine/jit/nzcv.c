@@ -104,13 +104,18 @@ void jit_nzcv_set(struct jit_translator *t, enum jit_nzcv form)
     x64_store(&t->code, 2, jit_field(offsetof(struct cpu, jit.flags)), X64_RAX);
 }
 
+void jit_nzcv_from_rax(struct jit_translator *t)
+{
+    /* AL is 0 or 1: OF becomes the latter. */
+    x64_alu_imm(&t->code, X64_ADD, 1, x64_r(X64_RAX), 0x7f);
+    x64_sahf(&t->code);
+}
+
 void jit_nzcv_load(struct jit_translator *t, enum jit_nzcv form)
 {
     if (t->nzcv == JIT_NZCV_MEMORY) {
         x64_movzx(&t->code, 2, X64_RAX, jit_field(offsetof(struct cpu, jit.flags)));
-        /* AL is 0 or 1: OF becomes the latter. */
-        x64_alu_imm(&t->code, X64_ADD, 1, x64_r(X64_RAX), 0x7f);
-        x64_sahf(&t->code);
+        jit_nzcv_from_rax(t);
         t->nzcv = JIT_NZCV_SUB;
     }
     if (t->nzcv != form)

@@ -29,6 +29,7 @@ static uint32_t record_of(struct jit_translator *t)
 
 void jit_call(struct jit_translator *t)
 {
+    jit_v_flush(t);
     x64_mov_imm(&t->code, X64_RAX, record_of(t));
     x64_call_to(&t->code, t->jit->stubs.handler);
     jit_nzcv_lost(t);
@@ -39,15 +40,26 @@ void jit_call(struct jit_translator *t)
 static struct jit_cold *add_cold(struct jit_translator *t, enum jit_cold_kind kind)
 {
     struct jit_cold *cold = &t->cold[t->cold_count++];
-    *cold = (struct jit_cold){.kind = kind, .here = X64_LABEL, .back = X64_LABEL};
+    *cold =
+        (struct jit_cold){.kind = kind, .here = X64_LABEL, .back = X64_LABEL, .good = X64_LABEL};
     return cold;
 }
 
-void jit_slow(struct jit_translator *t, enum x64_cond cond)
+struct jit_cold *jit_slow(struct jit_translator *t, enum x64_cond cond)
 {
     struct jit_cold *cold = add_cold(t, JIT_COLD_HANDLER);
     cold->index = record_of(t);
+    jit_v_dirty(&t->vregs, cold->saves);
     x64_jcc(&t->code, cond, &cold->here);
+    return cold;
+}
+
+struct jit_cold *jit_cold_flags(struct jit_translator *t, enum x64_cond cond, uint32_t flags)
+{
+    struct jit_cold *cold = add_cold(t, JIT_COLD_FLAGS);
+    cold->index = flags;
+    x64_jcc(&t->code, cond, &cold->here);
+    return cold;
 }
 
 void jit_leave_to_execute_if(struct jit_translator *t, enum x64_cond cond)
@@ -126,8 +138,31 @@ static void link_out(struct jit_translator *t, int64_t delta)
     cold->site = x64_jmp_patchable(&t->code, x64_here(&t->code));
 }
 
+/* Back to the block's begin, behind the loads of what is in registers there. */
+static void loop_back(struct jit_translator *t)
+{
+    struct jit_cold *cold = add_cold(t, JIT_COLD_LEAVE);
+    cold->delta = t->insns[0].at;
+    jit_v_dirty(&t->loop.at_head, cold->saves);
+    jit_v_loop_back(t);
+    x64_alu(&t->code, X64_CMP, 8, X64_RSP, jit_field(offsetof(struct cpu, jit.floor)));
+    x64_jcc(&t->code, X64_B, &cold->here);
+    x64_jmp(&t->code, &t->loop.head);
+}
+
+static bool is_loop(const struct jit_translator *t, int64_t delta)
+{
+    return t->loop.in_registers && delta == t->insns[0].at;
+}
+
 void jit_goto(struct jit_translator *t, int64_t delta)
 {
+    if (is_loop(t, delta)) {
+        loop_back(t);
+        jit_nzcv_lost(t);
+        return;
+    }
+    jit_v_flush(t);
     if (in_page(delta))
         link_out(t, delta);
     else
@@ -137,6 +172,14 @@ void jit_goto(struct jit_translator *t, int64_t delta)
 
 void jit_goto_if(struct jit_translator *t, enum x64_cond cond, int64_t delta)
 {
+    if (is_loop(t, delta)) {
+        struct x64_label not = X64_LABEL;
+        x64_jcc(&t->code, cond ^ 1, &not );
+        loop_back(t);
+        x64_bind(&t->code, &not );
+        return;
+    }
+    jit_v_flush(t);
     if (!in_page(delta)) {
         struct jit_cold *cold = add_cold(t, JIT_COLD_JUMP);
         cold->delta = delta;
@@ -159,6 +202,9 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
     x64_bind(&t->code, &cold->here);
     switch (cold->kind) {
     case JIT_COLD_HANDLER:
+        if (cold->check)
+            jit_fp_recheck(t, cold);
+        jit_v_save(t, cold->saves);
         x64_mov_imm(&t->code, X64_RAX, cold->index);
         x64_call_to(&t->code, jit->stubs.handler);
         jit_v_reload(t, cold->vregs);
@@ -173,12 +219,18 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
         break;
     case JIT_COLD_JUMP: jump_to_page(t, cold->delta); break;
     case JIT_COLD_LEAVE:
+        jit_v_save(t, cold->saves);
         jit_address_of(t, X64_RAX, cold->delta);
         x64_jmp_to(&t->code, jit->stubs.leave[JIT_EXIT_JUMP]);
         break;
     case JIT_COLD_EXECUTE:
         x64_mov_imm(&t->code, X64_RAX, cold->index);
         x64_jmp_to(&t->code, jit->stubs.leave[JIT_EXIT_RECORD]);
+        break;
+    case JIT_COLD_FLAGS:
+        x64_mov_imm(&t->code, X64_RAX, cold->index);
+        jit_nzcv_from_rax(t);
+        x64_jmp(&t->code, &cold->good);
         break;
     }
 }
@@ -218,6 +270,19 @@ static void decode(struct jit_translator *t, uint64_t pa, const uint32_t *words)
     } while (!ends_block(&t->insns[t->count - 1]) && t->count < PV_MIN(room, JIT_BLOCK_MAX));
 }
 
+static bool is_direct_jump(const struct a64_insn *insn)
+{
+    switch (insn->op) {
+    case A64_B:
+    case A64_B_COND:
+    case A64_CBZ:
+    case A64_CBNZ:
+    case A64_TBZ:
+    case A64_TBNZ: return true;
+    default: return false;
+    }
+}
+
 /* False when the block ends here, though decoding went on. */
 static bool translate_one(struct jit_translator *t)
 {
@@ -228,6 +293,8 @@ static bool translate_one(struct jit_translator *t)
     unsigned first_cold = t->cold_count;
 
     t->record = UINT32_MAX;
+    if (class == A64_CLASS_system || (class == A64_CLASS_branch && !is_direct_jump(insn)))
+        jit_v_flush(t);   /* direct jumps do it themselves, unless they stay in the block */
     if (t->jit->on_block) /* a store changes no flag */
         x64_store_imm(&t->code, 4, jit_field(offsetof(struct cpu, jit.at)), insn->at);
     if (translate && !(fp && (t->mode & JIT_FP_TRAP)) && translate(t, insn)) {
@@ -243,6 +310,7 @@ static bool translate_one(struct jit_translator *t)
     return true;
 }
 
+/* One pass of emission, from instruction 0. */
 static void translate_all(struct jit_translator *t)
 {
     bool goes_on = true;
@@ -255,6 +323,43 @@ static void translate_all(struct jit_translator *t)
         jit_goto(t, t->insn->at + 4);
     for (unsigned i = 0; i < t->cold_count; i++)
         emit_cold(t, &t->cold[i]);
+}
+
+/* Whether a jump of the block leads to its begin. */
+static void find_loop(struct jit_translator *t)
+{
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct a64_insn *insn = &t->insns[i];
+        if (is_direct_jump(insn) && insn->at + insn->imm == t->insns[0].at) {
+            t->loop.found = true;
+            t->loop.last = i;
+        }
+    }
+}
+
+/*
+ * A loop is translated twice: the first pass finds which vector registers it has, for the second
+ * one to keep them in place from one round to the next.
+ */
+static void translate_block(struct jit_translator *t)
+{
+    const struct jit_range records = t->room->records, links = t->room->links;
+    const struct x64_code code = t->code;
+    const unsigned count = t->count;
+
+    find_loop(t);
+    translate_all(t);
+    if (!t->loop.found || !t->loop.first_read)
+        return;
+    t->room->records = records;
+    t->room->links = links;
+    t->code = code;
+    t->count = count;
+    t->cold_count = 0;
+    t->nzcv = JIT_NZCV_MEMORY;
+    t->sp_aligned = false;
+    jit_v_loop_begin(t);
+    translate_all(t);
 }
 
 /* The lines of the page from the first instruction to the last one that was looked at. */
@@ -277,11 +382,12 @@ struct jit_block *jit_translate(struct jit *jit, struct jit_room *room, uint64_t
         .mode = mode,
         .alone = atomic_load(&jit->interp->alone),
         .code = x64_begin(jit->memory.write + at, jit->memory.exec + at, JIT_BLOCK_CODE),
+        .loop = {.head = X64_LABEL},
     };
     decode(&t, pa, host);
     block->lines = lines_of(&t, t.count);
     jit_nzcv_liveness(&t);
-    translate_all(&t);
+    translate_block(&t);
     if (t.code.overflow) /* cannot be: JIT_BLOCK_CODE is enough for any */
         pv_error_log(PV_LOG_JIT, "block at %#" PRIx64 " is too large", pa);
 

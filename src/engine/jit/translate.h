@@ -48,6 +48,17 @@ struct jit_vregs {
     uint8_t live[16];  /* how many low bytes may be other than zero */
     uint32_t used[16]; /* when */
     uint32_t clock;
+    uint16_t dirty; /* a bit for each XMM register whose value is not in struct cpu */
+};
+
+/* A block that jumps to its own begin, and the vector registers that stay in place there. */
+struct jit_loop {
+    bool found;
+    unsigned last; /* index of the last such jump */
+    bool in_registers;
+    struct x64_label head;
+    struct jit_vregs at_head;
+    uint32_t first_read, written, used; /* vector registers, as the first pass has seen them */
 };
 
 /* A way out of the straight code, emitted behind it. */
@@ -57,16 +68,21 @@ enum jit_cold_kind {
     JIT_COLD_JUMP,    /* goes to an address in another page */
     JIT_COLD_LEAVE,   /* leaves to go on at an address */
     JIT_COLD_EXECUTE, /* leaves to have the handler execute the instruction */
+    JIT_COLD_FLAGS,   /* puts a constant into host flags and goes to `good` */
 };
 
 struct jit_cold {
     enum jit_cold_kind kind;
     struct x64_label here; /* those that come here */
     struct x64_label back; /* HANDLER */
-    uint32_t index;        /* HANDLER, EXECUTE, LINK: of the record or link */
-    size_t site;           /* LINK: offset of the displacement to point here, 0 for none */
-    int64_t delta;         /* JUMP, LEAVE: the target relative to the page */
-    uint8_t vregs[16];     /* HANDLER: jit_vregs.guest at `back` */
+    struct x64_label good; /* FLAGS; HANDLER with a check: the result is right after all */
+    uint8_t check;         /* the XMM register to look at more closely, 0 for none */
+    bool is_double;
+    uint32_t index;    /* HANDLER, EXECUTE, LINK: of the record or link */
+    size_t site;       /* LINK: offset of the displacement to point here, 0 for none */
+    int64_t delta;     /* JUMP, LEAVE: the target relative to the page */
+    uint8_t saves[16]; /* HANDLER, LEAVE: what of jit_vregs.guest struct cpu has not */
+    uint8_t vregs[16]; /* HANDLER: jit_vregs.guest at `back` */
 };
 #define JIT_COLD_MAX 256u
 
@@ -88,6 +104,8 @@ struct jit_translator {
     unsigned cold_count;
     struct jit_cold cold[JIT_COLD_MAX];
     struct jit_vregs vregs;
+    struct jit_loop loop;
+    unsigned products; /* place in the block behind the instruction that left products in XMM0, 1 */
 };
 
 typedef bool jit_translate_fn(struct jit_translator *t, const struct a64_insn *insn);
@@ -136,6 +154,8 @@ static inline void jit_nzcv_lost(struct jit_translator *t)
 }
 /* Puts flags in place, by RAX, and returns the host's condition for the guest's, 0 to 13. */
 enum x64_cond jit_nzcv_cond(struct jit_translator *t, unsigned cond);
+/* Host flags in the form JIT_NZCV_SUB from flags.h's in AX. */
+void jit_nzcv_from_rax(struct jit_translator *t);
 /* Puts NZCV in host flags in this form, by RAX. */
 void jit_nzcv_load(struct jit_translator *t, enum jit_nzcv form);
 
@@ -144,7 +164,7 @@ void jit_nzcv_load(struct jit_translator *t, enum jit_nzcv form);
 /* Calls the handler of the instruction in line. */
 void jit_call(struct jit_translator *t);
 /* When `cond` holds, has the handler execute the instruction instead, and goes on behind it. */
-void jit_slow(struct jit_translator *t, enum x64_cond cond);
+struct jit_cold *jit_slow(struct jit_translator *t, enum x64_cond cond);
 /* Goes to the address `delta` bytes from the page's begin: always, or when `cond` holds. */
 void jit_goto(struct jit_translator *t, int64_t delta);
 void jit_goto_if(struct jit_translator *t, enum x64_cond cond, int64_t delta);
@@ -153,6 +173,9 @@ void jit_goto_if(struct jit_translator *t, enum x64_cond cond, int64_t delta);
 void jit_leave_if(struct jit_translator *t, enum x64_cond cond, unsigned at);
 /* The same, and executes the instruction there. */
 void jit_leave_to_execute_if(struct jit_translator *t, enum x64_cond cond);
+/* When `cond` holds, goes to `good`, to be bound, by a way that puts flags.h's form into host
+ * flags. */
+struct jit_cold *jit_cold_flags(struct jit_translator *t, enum x64_cond cond, uint32_t flags);
 /* Adds a way out; *site is where a displacement is that must lead to it. */
 struct jit_cold *jit_cold_link(struct jit_translator *t, unsigned at);
 /* RAX = the address `delta` bytes from the page's begin; flags stay. */

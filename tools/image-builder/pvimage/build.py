@@ -195,6 +195,15 @@ def manifest(args, archive, kernel, packages, name, folder, epoch):
     }
 
 
+def find_agent(vmm):
+    """The guest agent that was built or installed with the program; None without one."""
+    program = shutil.which(vmm)
+    folder = Path(program).resolve().parent if program else Path("/nowhere")
+    places = [folder / "guest/agent/pearvisor-agent",
+              folder / "../libexec/pearvisor/pearvisor-agent"]
+    return next((place for place in places if place.is_file()), None)
+
+
 def build_tree(work, archive, args, kernel, say):
     """The root tree with everything unpacked; returns (tree, packages, newest time in them)."""
     requested = sorted(set(archive.essential() + PROFILES[args.profile] + args.package))
@@ -213,6 +222,9 @@ def build_tree(work, archive, args, kernel, say):
     install_modules(rootfs.tree, kernel.modules, args.profile == "full")
     keys = Path(args.authorized_key).read_text() if args.authorized_key else None
     setup.write_configuration(rootfs.tree, archive, keys)
+    agent = find_agent(args.vmm)
+    if agent:
+        setup.install_agent(rootfs.tree, agent)
     setup.write_second_stage(rootfs.tree, unpacked, deferred, kernel.modules.version)
     return rootfs.tree, packages, rootfs.newest
 

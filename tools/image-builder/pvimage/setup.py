@@ -105,6 +105,21 @@ FILES = {
         "ExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n",
 }
 
+AGENT = "usr/sbin/pearvisor-agent"
+AGENT_UNIT = """[Unit]
+Description=PearVisor's guest agent
+Documentation=man:pearvisor(1)
+
+[Service]
+ExecStart=/usr/sbin/pearvisor-agent
+Restart=on-failure
+RestartSec=5
+KillMode=process
+
+[Install]
+WantedBy=multi-user.target
+"""
+
 
 def sources(suite, main, security):
     stanza = ("Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\n"
@@ -127,6 +142,19 @@ def write_configuration(tree, archive, authorized_keys):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "authorized_keys").write_text(authorized_keys)
         (folder / "authorized_keys").chmod(0o600)
+
+
+def install_agent(tree, program):
+    """Puts the guest agent in, enabled."""
+    target = tree / AGENT
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(program.read_bytes())
+    target.chmod(0o755)
+    units = tree / "etc/systemd/system"
+    (units / "multi-user.target.wants").mkdir(parents=True, exist_ok=True)
+    (units / "pearvisor-agent.service").write_text(AGENT_UNIT)
+    (units / "multi-user.target.wants/pearvisor-agent.service").symlink_to(
+        "/etc/systemd/system/pearvisor-agent.service")
 
 
 def write_second_stage(tree, packages, deferred, kernel_version):

@@ -21,6 +21,11 @@ static const union cpu_vreg constants[JIT_CONSTANTS] = {
     [JIT_REV64_B] = {.b = {7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8}},
     [JIT_REV32_B] = {.b = {3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12}},
     [JIT_REV16_B] = {.b = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14}},
+    [JIT_EVEN_B] = {.d = {0x00ff00ff00ff00ff, 0x00ff00ff00ff00ff}},
+    [JIT_EVEN_H] = {.d = {0x0000ffff0000ffff, 0x0000ffff0000ffff}},
+    [JIT_NARROW_B] = {.d = {0x0e0c0a0806040200, 0x8080808080808080}},
+    [JIT_NARROW_H] = {.d = {0x0d0c090805040100, 0x8080808080808080}},
+    [JIT_NARROW_S] = {.d = {0x0b0a090803020100, 0x8080808080808080}},
     /* The polynomial's inverse as a power series, and the polynomial, both reflected */
     [JIT_CRC32] = {.d = {0xb4e5b025f7011641, 0x1db710641}},
     [JIT_HALF_S] = {.d = {0x3f0000003f000000, 0x3f0000003f000000}},

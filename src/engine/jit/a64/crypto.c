@@ -82,7 +82,7 @@ bool jit_sha1_rounds(struct jit_translator *t, const struct a64_insn *insn)
 bool jit_sha1h(struct jit_translator *t, const struct a64_insn *insn)
 {
     unsigned reg = jit_v_new(t);
-    x64_rorx(&t->code, 4, X64_RAX, jit_v_part(insn->rn, 0), 2);
+    x64_rorx(&t->code, 4, X64_RAX, jit_v_part(t, insn->rn, 0), 2);
     x64_v2(&t->code, X64_VMOVD_FROM, reg, x64_r(X64_RAX));
     jit_v_wrote(t, insn->rd, reg, 4);
     return true;

@@ -81,21 +81,43 @@ void jit_fp_check_nan(struct jit_translator *t, struct jit_fp_shape s, unsigned 
     check_mask(t, 3);
 }
 
+/*
+ * Exponents 0 and 1, and the two greatest, are looked at again in the cold path. Added to 2, they
+ * are those that leave nothing between the lowest two bits and the sign's.
+ */
+static void check_scalar_tiny(struct jit_translator *t, bool is_double, unsigned reg)
+{
+    const unsigned size = is_double ? 8 : 4;
+    x64_v2_store(&t->code, is_double ? X64_VMOVQ_TO : X64_VMOVD_TO, x64_r(X64_RAX), reg);
+    x64_shift_imm(&t->code, X64_SHR, size, x64_r(X64_RAX), is_double ? 52 : 23);
+    x64_alu_imm(&t->code, X64_ADD, 4, x64_r(X64_RAX), 2);
+    x64_test_imm(&t->code, 4, x64_r(X64_RAX), is_double ? 0x7fc : 0xfc);
+    jit_nzcv_lost(t);
+    struct jit_cold *cold = jit_slow(t, X64_E);
+    cold->check = (uint8_t)reg;
+    cold->is_double = is_double;
+    x64_bind(&t->code, &cold->good);
+}
+
+void jit_fp_recheck(struct jit_translator *t, struct jit_cold *cold)
+{
+    const unsigned size = cold->is_double ? 8 : 4, reg = cold->check;
+    struct x64_label bad = X64_LABEL;
+    x64_v2(&t->code, cold->is_double ? X64_VUCOMISD : X64_VUCOMISS, reg, x64_r(reg));
+    x64_jcc_near(&t->code, X64_P, &bad);
+    x64_v2_store(&t->code, cold->is_double ? X64_VMOVQ_TO : X64_VMOVD_TO, x64_r(X64_RAX), reg);
+    x64_alu(&t->code, X64_ADD, size, X64_RAX, x64_r(X64_RAX));
+    x64_alu(&t->code, X64_CMP, size, X64_RAX,
+            jit_constant(t, cold->is_double ? JIT_LEAST_D : JIT_LEAST_S));
+    x64_jcc(&t->code, X64_NE, &cold->good);
+    x64_bind(&t->code, &bad);
+}
+
 void jit_fp_check_tiny(struct jit_translator *t, struct jit_fp_shape s, unsigned reg)
 {
     const bool is_double = jit_fp_is_double(s);
-    if (s.kind == SS) {
-        check_scalar_nan(t, s, reg);
-        x64_v2_store(&t->code, X64_VMOVD_TO, x64_r(X64_RAX), reg);
-        x64_alu(&t->code, X64_ADD, 4, X64_RAX, x64_r(X64_RAX));
-        x64_alu_imm(&t->code, X64_CMP, 4, x64_r(X64_RAX), 0x01000000);
-        jit_slow(t, X64_E);
-    } else if (s.kind == SD) {
-        check_scalar_nan(t, s, reg);
-        x64_v2_store(&t->code, X64_VMOVQ_TO, x64_r(X64_RAX), reg);
-        x64_alu(&t->code, X64_ADD, 8, X64_RAX, x64_r(X64_RAX));
-        x64_alu(&t->code, X64_CMP, 8, X64_RAX, jit_constant(t, JIT_LEAST_D));
-        jit_slow(t, X64_E);
+    if (jit_fp_is_scalar(s)) {
+        check_scalar_tiny(t, is_double, reg);
     } else {
         unordered(t, s, 3, reg, reg);
         x64_v3(&t->code, is_double ? X64_VPADDQ : X64_VPADDD, 2, reg, x64_r(reg));
@@ -144,6 +166,16 @@ static const unsigned *two_source_ops(const struct a64_insn *insn)
     }
 }
 
+/*
+ * The upper part of a scalar result is the first source's, so that is the one which is known to
+ * have none, where it does not matter otherwise: which NaN results is the handler's.
+ */
+static bool better_swapped(const struct jit_translator *t, struct jit_fp_shape s, unsigned n,
+                           unsigned m)
+{
+    return jit_fp_is_scalar(s) && !jit_v_is_low(t, n, s.bytes) && jit_v_is_low(t, m, s.bytes);
+}
+
 bool jit_fp_two(struct jit_translator *t, const struct a64_insn *insn)
 {
     const unsigned *ops = two_source_ops(insn);
@@ -155,6 +187,11 @@ bool jit_fp_two(struct jit_translator *t, const struct a64_insn *insn)
     unsigned n = jit_fp_source(t, s, insn->rn, 0);
     unsigned m = is_by_element(insn) ? element(t, insn, s, 1) : jit_fp_source(t, s, insn->rm, 1);
     unsigned reg = jit_v_new(t);
+    if ((ops == adds || ops == muls) && better_swapped(t, s, n, m)) {
+        const unsigned first = m;
+        m = n;
+        n = first;
+    }
     x64_v3(&t->code, ops[s.kind], reg, n, x64_r(m));
     if (ops == adds || ops == subs)
         jit_fp_check_nan(t, s, reg);

@@ -5,26 +5,23 @@
  */
 #include "engine/jit/a64/a64.h"
 
+#define UNORDERED (UINT32_C(3) << 28) /* NZCV: C and V */
+
 /*
- * FCMP and FCMPE. UCOMIS leaves CF for less, ZF for equal, all three of CF, ZF, PF for unordered.
- * NZCV as jit_nzcv_set() wants it is what subtracting two bytes leaves:
- *
- *     greater    1 - 0     C
- *     equal      0 - 0     Z, C
- *     less       0 - 1     N
- *     unordered  0x80 - 1  C, V
+ * FCMP and FCMPE. UCOMIS leaves CF for less, ZF for equal, and neither for greater. NZCV as
+ * jit_nzcv_set() wants it is what subtracting leaves: 1 - 0 for greater (C), 0 - 0 for equal (Z,
+ * C), 0 - 1 for less (N). Unordered, which is all three of CF, ZF and PF, has its flags (C, V) from
+ * the cold path.
  */
 static void compare(struct jit_translator *t, bool is_double, bool signaling, unsigned n,
                     unsigned m)
 {
     static const unsigned ops[2][2] = {{X64_VUCOMISS, X64_VUCOMISD}, {X64_VCOMISS, X64_VCOMISD}};
     x64_v2(&t->code, ops[signaling][is_double], n, x64_r(m));
+    struct jit_cold *cold = jit_cold_flags(t, X64_P, jit_flags_from_nzcv(UNORDERED));
     x64_setcc(&t->code, X64_A, x64_r(X64_RAX));
-    x64_setcc(&t->code, X64_B, x64_r(X64_RCX));
-    x64_setcc(&t->code, X64_P, x64_r(X64_RDX));
-    x64_shift_imm(&t->code, X64_SHL, 1, x64_r(X64_RDX), 7);
-    x64_alu(&t->code, X64_OR, 1, X64_RAX, x64_r(X64_RDX));
-    x64_alu(&t->code, X64_CMP, 1, X64_RAX, x64_r(X64_RCX));
+    x64_alu_imm(&t->code, X64_SBB, 1, x64_r(X64_RAX), 0);
+    x64_bind(&t->code, &cold->good);
 }
 
 bool jit_fcmp(struct jit_translator *t, const struct a64_insn *insn)
@@ -57,8 +54,7 @@ bool jit_fccmp(struct jit_translator *t, const struct a64_insn *insn)
     x64_jmp_near(&t->code, &done);
     x64_bind(&t->code, &fails);
     x64_mov_imm(&t->code, X64_RAX, jit_flags_from_nzcv((insn->word & 15) << 28));
-    x64_alu_imm(&t->code, X64_ADD, 1, x64_r(X64_RAX), 0x7f); /* OF when AL is 1 */
-    x64_sahf(&t->code);
+    jit_nzcv_from_rax(t);
     x64_bind(&t->code, &done);
     jit_nzcv_set(t, JIT_NZCV_SUB);
     return true;
@@ -72,11 +68,12 @@ bool jit_fcsel(struct jit_translator *t, const struct a64_insn *insn)
         return false;
     unsigned reg = jit_v_new(t);
     if (cond >= 14) {
-        x64_v2(&t->code, type ? X64_VMOVQ_LOAD : X64_VMOVSS_LOAD, reg, jit_v_part(insn->rn, 0));
+        x64_v2(&t->code, type ? X64_VMOVQ_LOAD : X64_VMOVSS_LOAD, reg, jit_v_part(t, insn->rn, 0));
     } else {
         enum x64_cond host = jit_nzcv_cond(t, cond);
-        x64_mov(&t->code, bytes, X64_RCX, jit_v_part(insn->rm, 0));
-        x64_cmov(&t->code, host, bytes, X64_RCX, jit_v_part(insn->rn, 0));
+        jit_v_to_general(t, X64_RCX, bytes, insn->rm);
+        jit_v_to_general(t, X64_RDX, bytes, insn->rn);
+        x64_cmov(&t->code, host, bytes, X64_RCX, x64_r(X64_RDX));
         x64_v2(&t->code, type ? X64_VMOVQ_FROM : X64_VMOVD_FROM, reg, x64_r(X64_RCX));
     }
     jit_v_wrote(t, insn->rd, reg, bytes);

@@ -137,12 +137,12 @@ bool jit_cvtf_v(struct jit_translator *t, const struct a64_insn *insn)
         jit_v_wrote(t, insn->rd, reg, s.bytes);
         return true;
     }
-    x64_mov(&t->code, is_double ? 8 : 4, X64_RAX, jit_v_part(insn->rn, 0));
+    jit_v_to_general(t, X64_RAX, is_double ? 8 : 4, insn->rn);
     if (is_unsigned && is_double)
         check_unsigned(t, X64_RAX);
     from_integer(t, reg, is_double, is_double || is_unsigned ? 8 : 4, X64_RAX);
     if (!jit_fp_is_scalar(s)) {
-        x64_mov(&t->code, 8, X64_RAX, jit_v_part(insn->rn, 8));
+        x64_mov(&t->code, 8, X64_RAX, jit_v_part(t, insn->rn, 8));
         from_integer(t, 0, true, 8, X64_RAX);
         x64_v3(&t->code, X64_VMOVLHPS, reg, reg, x64_r(0));
     }
@@ -221,7 +221,7 @@ bool jit_fcvtzu_int(struct jit_translator *t, const struct a64_insn *insn)
         return false;
     const bool is_double = jit_fp_is_double(s);
     unsigned n = jit_v(t, insn->rn);
-    x64_mov(&t->code, 4, X64_RAX, jit_v_part(insn->rn, is_double ? 4 : 0));
+    x64_mov(&t->code, 4, X64_RAX, jit_v_part(t, insn->rn, is_double ? 4 : 0));
     x64_alu_imm(&t->code, X64_CMP, 4, x64_r(X64_RAX), (int32_t)limits[is_double][insn->word >> 31]);
     jit_nzcv_lost(t);
     jit_slow(t, X64_AE);

@@ -30,8 +30,7 @@ static struct x64_rm entry_field(size_t offset)
 static void find_entry(struct jit_translator *t)
 {
     _Static_assert(sizeof(struct tlb_entry) == 32, "an index times 4096 shifted by 7");
-    x64_mov(&t->code, 4, X64_RCX, x64_r(X64_RAX));
-    x64_shift_imm(&t->code, X64_SHR, 4, x64_r(X64_RCX), MMU_PAGE_SHIFT - 5);
+    x64_rorx(&t->code, 4, X64_RCX, x64_r(X64_RAX), MMU_PAGE_SHIFT - 5);
     x64_alu_imm(&t->code, X64_AND, 4, x64_r(X64_RCX), (TLB_ENTRIES - 1) * 32);
 }
 

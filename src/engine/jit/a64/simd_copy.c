@@ -201,7 +201,7 @@ bool jit_ins_element(struct jit_translator *t, const struct a64_insn *insn)
 {
     const unsigned size = lane_size(insn), from = (insn->word >> 11 & 15) >> size;
     unsigned old = jit_v(t, insn->rd), reg = jit_v_new(t);
-    x64_v3_imm(&t->code, insert_ops[size], reg, old, jit_v_part(insn->rn, from << size),
+    x64_v3_imm(&t->code, insert_ops[size], reg, old, jit_v_part(t, insn->rn, from << size),
                lane_index(insn));
     jit_v_wrote(t, insn->rd, reg, 16);
     return true;
@@ -217,7 +217,7 @@ bool jit_umov(struct jit_translator *t, const struct a64_insn *insn)
     }
     enum x64_reg to = jit_target(insn->rd, X64_RAX);
     x64_movsx(&t->code, insn->word >> 30 & 1 ? 8 : 4, 1u << size, to,
-              jit_v_part(insn->rn, index << size));
+              jit_v_part(t, insn->rn, index << size));
     jit_wrote(t, insn->rd, to);
     return true;
 }

@@ -27,12 +27,19 @@ static bool is_unsigned(const struct a64_insn *insn)
 
 /* ---- Wider ---- */
 
-/* d = the lanes of n's lower or upper half, extended to twice their width */
+/*
+ * d = the lanes of n's lower or upper half, extended to twice their width. `zeros` is a register
+ * that is zero, for upper halves; it may be d.
+ */
 static void extend(struct jit_translator *t, unsigned size, bool zero, bool upper, unsigned d,
-                   unsigned n)
+                   unsigned n, unsigned zeros)
 {
     static const unsigned ops[2][3] = {{X64_VPMOVSXBW, X64_VPMOVSXWD, X64_VPMOVSXDQ},
                                        {X64_VPMOVZXBW, X64_VPMOVZXWD, X64_VPMOVZXDQ}};
+    if (upper && zero) {
+        jit_v_zip(t, size, d, n, zeros, 1);
+        return;
+    }
     if (upper) {
         op3(t, X64_VPUNPCKHQDQ, d, n, n);
         n = d;
@@ -40,14 +47,48 @@ static void extend(struct jit_translator *t, unsigned size, bool zero, bool uppe
     x64_v2(&t->code, ops[zero][size], d, x64_r(n));
 }
 
-/* Products of lanes that have been extended from `size`. */
-static void multiply_extended(struct jit_translator *t, unsigned size, bool zero, unsigned d,
-                              unsigned a, unsigned b)
+static void clear(struct jit_translator *t, unsigned reg)
 {
+    op3(t, X64_VPXOR, reg, reg, reg);
+}
+
+/*
+ * Whether XMM0 and XMM1 have the halves of this instruction's products of halfwords: the one in
+ * front multiplied the same, for the other half of lanes.
+ */
+static bool has_products(const struct jit_translator *t, const struct a64_insn *insn)
+{
+    enum { UPPER = 1 << 30, RD = 31 };
+    if (!t->products || t->products != t->index)
+        return false;
+    const struct a64_insn *before = insn - 1;
+    return !((before->word ^ insn->word) & ~(uint32_t)(UPPER | RD)) && before->rd != insn->rn &&
+           before->rd != insn->rm;
+}
+
+/* d = products of the lanes of n's and m's halves; uses XMM0 and XMM1, and m may be XMM1. */
+static void multiply_long(struct jit_translator *t, const struct a64_insn *insn, unsigned d,
+                          unsigned n, unsigned m)
+{
+    const unsigned size = size_of(insn);
+    const bool zero = is_unsigned(insn), upper = is_upper(insn);
+    if (size == H) {
+        if (!has_products(t, insn)) {
+            op3(t, X64_VPMULLW, 0, n, m);
+            op3(t, zero ? X64_VPMULHUW : X64_VPMULHW, 1, n, m);
+        }
+        t->products = t->index + 1;
+        jit_v_zip(t, H, d, 0, 1, upper);
+        return;
+    }
+    if (upper && zero)
+        clear(t, 0);
+    extend(t, size, zero, upper, 1, m, 0);
+    extend(t, size, zero, upper, 0, n, 0);
     if (size == S)
-        op3(t, zero ? X64_VPMULUDQ : X64_VPMULDQ, d, a, b);
+        op3(t, zero ? X64_VPMULUDQ : X64_VPMULDQ, d, 0, 1);
     else
-        jit_v_multiply(t, size + 1, d, a, b);
+        op3(t, X64_VPMULLW, d, 0, 1);
 }
 
 /* UXTL and kin: USHLL, SSHLL with a shift */
@@ -56,7 +97,9 @@ bool jit_simd_shift_long(struct jit_translator *t, const struct a64_insn *insn)
     const unsigned immh = insn->word >> 19 & 15, size = 31u - (unsigned)__builtin_clz(immh);
     const unsigned count = (insn->word >> 16 & 127) - (8u << size);
     unsigned n = jit_v(t, insn->rn), reg = jit_v_new(t);
-    extend(t, size, is_unsigned(insn), is_upper(insn), reg, n);
+    if (is_upper(insn) && is_unsigned(insn))
+        clear(t, reg);
+    extend(t, size, is_unsigned(insn), is_upper(insn), reg, n, reg);
     if (count)
         jit_v_shift_left(t, size + 1, reg, reg, count);
     jit_v_wrote(t, insn->rd, reg, 16);
@@ -80,23 +123,29 @@ bool jit_simd_long(struct jit_translator *t, const struct a64_insn *insn)
         op3(t, maxs[zero][size], 2, n, m);
         op3(t, mins[zero][size], 3, n, m);
         op3(t, subs[size], 2, 2, 3);
-        extend(t, size, true, upper, reg, 2);
+        if (upper)
+            clear(t, reg);
+        extend(t, size, true, upper, reg, 2, reg);
         if (what == ABAL)
             op3(t, adds[size + 1], reg, reg, d);
         jit_v_wrote(t, insn->rd, reg, 16);
         return true;
     }
-    if (what != ADD_W && what != SUB_W) {
-        extend(t, size, zero, upper, 0, n);
-        n = 0;
-    }
-    extend(t, size, zero, upper, 1, m);
     switch (what) {
     case ADD_L:
-    case ADD_W: op3(t, adds[size + 1], reg, n, 1); break;
     case SUB_L:
-    case SUB_W: op3(t, subs[size + 1], reg, n, 1); break;
-    default: multiply_extended(t, size, zero, reg, n, 1); break;
+    case ADD_W:
+    case SUB_W:
+        if (upper && zero)
+            clear(t, 0);
+        extend(t, size, zero, upper, 1, m, 0);
+        if (what == ADD_L || what == SUB_L) {
+            extend(t, size, zero, upper, 0, n, 0);
+            n = 0;
+        }
+        op3(t, what == ADD_L || what == ADD_W ? adds[size + 1] : subs[size + 1], reg, n, 1);
+        break;
+    default: multiply_long(t, insn, reg, n, m); break;
     }
     if (what == MLAL)
         op3(t, adds[size + 1], reg, d, reg);
@@ -111,11 +160,9 @@ bool jit_simd_long_element(struct jit_translator *t, const struct a64_insn *insn
 {
     enum { MLAL = 2, MLSL = 6 };
     const unsigned size = size_of(insn), what = insn->word >> 12 & 15;
-    const bool zero = is_unsigned(insn);
     unsigned n = jit_v(t, insn->rn), d = jit_v(t, insn->rd), reg = jit_v_new(t);
-    extend(t, size, zero, is_upper(insn), 0, n);
-    extend(t, size, zero, false, 1, jit_v_element(t, insn, size));
-    multiply_extended(t, size, zero, reg, 0, 1);
+    unsigned m = size == H && has_products(t, insn) ? 1 : jit_v_element(t, insn, size);
+    multiply_long(t, insn, reg, n, m);
     if (what == MLAL || what == MLSL)
         op3(t, what == MLAL ? adds[size + 1] : subs[size + 1], reg, d, reg);
     jit_v_wrote(t, insn->rd, reg, 16);
@@ -149,10 +196,11 @@ bool jit_simd_add_long_pairs(struct jit_translator *t, const struct a64_insn *in
 void jit_v_narrow(struct jit_translator *t, const struct a64_insn *insn, unsigned size,
                   unsigned reg, unsigned from)
 {
-    jit_v_unzip(t, size, reg, from, from, 0);
+    static const enum jit_constant shuffles[] = {JIT_NARROW_B, JIT_NARROW_H, JIT_NARROW_S};
+    x64_v3(&t->code, X64_VPSHUFB, reg, from, jit_constant(t, shuffles[size]));
     if (is_upper(insn))
         op3(t, X64_VPUNPCKLQDQ, reg, jit_v(t, insn->rd), reg);
-    jit_v_finish(t, insn, reg);
+    jit_v_wrote(t, insn->rd, reg, jit_q_bytes(insn));
 }
 
 bool jit_simd_narrow(struct jit_translator *t, const struct a64_insn *insn)

@@ -29,16 +29,14 @@ void jit_v_unzip(struct jit_translator *t, unsigned size, unsigned d, unsigned n
         return;
     }
     /* In lanes twice as wide with the other one's place empty, packing does not saturate. */
-    const unsigned left = size == B ? X64_VPSLLW_IMM : X64_VPSLLD_IMM;
-    const unsigned right = size == B ? X64_VPSRLW_IMM : X64_VPSRLD_IMM, bits = 8u << size;
+    const unsigned right = size == B ? X64_VPSRLW_IMM : X64_VPSRLD_IMM;
     const unsigned sources[] = {n, m};
     for (unsigned i = 0; i < 2; i++) {
-        unsigned from = sources[i];
-        if (!part) {
-            x64_v_shift(&t->code, left, 2 + i, from, bits);
-            from = 2 + i;
-        }
-        x64_v_shift(&t->code, right, 2 + i, from, bits);
+        if (part)
+            x64_v_shift(&t->code, right, 2 + i, sources[i], 8u << size);
+        else
+            x64_v3(&t->code, X64_VPAND, 2 + i, sources[i],
+                   jit_constant(t, size == B ? JIT_EVEN_B : JIT_EVEN_H));
     }
     op3(t, size == B ? X64_VPACKUSWB : X64_VPACKUSDW, d, 2, 3);
 }

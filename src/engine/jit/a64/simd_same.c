@@ -212,10 +212,10 @@ unsigned jit_v_element(struct jit_translator *t, const struct a64_insn *insn, un
 {
     const unsigned hl = (insn->word >> 11 & 1) << 1 | (insn->word >> 21 & 1);
     if (size == S)
-        x64_v2(&t->code, X64_VPBROADCASTD, 1, jit_v_part(insn->word >> 16 & 31, hl * 4));
+        x64_v2(&t->code, X64_VPBROADCASTD, 1, jit_v_part(t, insn->word >> 16 & 31, hl * 4));
     else
         x64_v2(&t->code, X64_VPBROADCASTW, 1,
-               jit_v_part(insn->word >> 16 & 15, (hl << 1 | (insn->word >> 20 & 1)) * 2));
+               jit_v_part(t, insn->word >> 16 & 15, (hl << 1 | (insn->word >> 20 & 1)) * 2));
     return 1;
 }
 

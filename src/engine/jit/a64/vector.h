@@ -20,8 +20,10 @@
 unsigned jit_v(struct jit_translator *t, unsigned n);
 /* The same with zeros above the low `live` bytes (4, 8 or 16): it may be `scratch`. */
 unsigned jit_v_low(struct jit_translator *t, unsigned n, unsigned live, unsigned scratch);
-/* A part of Vn where it is in memory, which is always right. */
-struct x64_rm jit_v_part(unsigned n, unsigned offset);
+/* A part of Vn in memory, where it is put if it was not there yet. */
+struct x64_rm jit_v_part(struct jit_translator *t, unsigned n, unsigned offset);
+/* to = the low 4 or 8 bytes of Vn; flags stay. */
+void jit_v_to_general(struct jit_translator *t, enum x64_reg to, unsigned bytes, unsigned n);
 /* A register for the instruction's result, none of its sources'. */
 unsigned jit_v_new(struct jit_translator *t);
 /*
@@ -33,10 +35,18 @@ void jit_v_wrote(struct jit_translator *t, unsigned n, unsigned reg, unsigned li
 void jit_v_cut(struct jit_translator *t, unsigned to, unsigned from, unsigned live);
 /* Whether a register from jit_v() is known to be zero above its low `live` bytes. */
 bool jit_v_is_low(const struct jit_translator *t, unsigned reg, unsigned live);
+/* Stores what is not in struct cpu yet; no flag changes. */
+void jit_v_flush(struct jit_translator *t);
 /* A call has destroyed all XMM registers. */
 void jit_v_forget(struct jit_translator *t);
-/* Loads what `guest` (jit_vregs.guest) says. */
+/* For cold paths: which registers (jit_vregs.guest) struct cpu has not, their stores, and loads. */
+void jit_v_dirty(const struct jit_vregs *v, uint8_t saves[16]);
+void jit_v_save(struct jit_translator *t, const uint8_t saves[16]);
 void jit_v_reload(struct jit_translator *t, const uint8_t guest[16]);
+/* Between the passes over a loop: loads what stays in registers, and binds the loop's head. */
+void jit_v_loop_begin(struct jit_translator *t);
+/* In front of a jump to the head: the same values in the same registers. */
+void jit_v_loop_back(struct jit_translator *t);
 
 /* ---- Constants (constants.c) ---- */
 
@@ -57,6 +67,11 @@ enum jit_constant {
     JIT_REV64_B,
     JIT_REV32_B,
     JIT_REV16_B,
+    JIT_EVEN_B, /* ones in the even lanes of bytes, of halfwords */
+    JIT_EVEN_H,
+    JIT_NARROW_B, /* for PSHUFB: the even lanes together, zeros above */
+    JIT_NARROW_H,
+    JIT_NARROW_S,
     JIT_CRC32,  /* crypto.c */
     JIT_HALF_S, /* fp_arith.c: 0.5, 1, the greatest number that has a fraction */
     JIT_HALF_D,
@@ -117,6 +132,8 @@ void jit_fp_wrote(struct jit_translator *t, struct jit_fp_shape s, unsigned rd, 
 void jit_fp_check_nan(struct jit_translator *t, struct jit_fp_shape s, unsigned reg);
 /* The same for NaN and the least normal numbers, which may have been tiny before rounding. */
 void jit_fp_check_tiny(struct jit_translator *t, struct jit_fp_shape s, unsigned reg);
+/* At the begin of a cold path that a scalar result led to: goes back if it is right. */
+void jit_fp_recheck(struct jit_translator *t, struct jit_cold *cold);
 /* reg = n rounded to integers, halves away from zero; uses XMM0 to XMM3, n may be XMM0. */
 void jit_fp_away(struct jit_translator *t, struct jit_fp_shape s, unsigned reg, unsigned n);
 
