@@ -15,7 +15,8 @@ struct cli_run {
     struct cli_image image;
     char *append; /* the image's command line with --append behind it */
     bool net_given;
-    bool stats; /* what the engine counted is printed at the end */
+    bool restart_given; /* which is for VMs of the library only */
+    bool stats;         /* what the engine counted is printed at the end */
 };
 
 void cli_run_init(struct cli_run *run);

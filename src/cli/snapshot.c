@@ -64,8 +64,6 @@ static int create(const struct arguments *args, struct pv_error **err)
         return pv_error_set(err, ENOENT,
                             "VM '%s' is not running; 'pearvisor disk snapshot' keeps a disk",
                             args->vm);
-    if (mkdir(FOLDER, 0700) < 0 && errno != EEXIST)
-        return pv_error_errno(err, errno, "'%s'", FOLDER);
     here = getcwd(NULL, 0);
     if (!here || asprintf(&path, "%s/%s", here, folder) < 0) {
         path = NULL;

@@ -41,7 +41,7 @@
 
 struct pv_machine {
     struct pv_machine_config config;
-    char *kernel, *initrd, *append;
+    char *kernel, *initrd, *append, *dtb;
     uint64_t mpidr[PV_MAX_VCPUS];
     struct pv_engine *engine;
     struct pv_interrupts *interrupts;
@@ -61,7 +61,7 @@ struct pv_machine {
     /* What vCPU threads ask of the loop's thread. */
     struct pv_event *event;
     pthread_mutex_t lock;
-    bool want_off, want_reset;
+    bool want_off, want_reset, want_pause;
     char *fatal; /* the first message */
 };
 
@@ -228,6 +228,21 @@ static int load_initrd(struct pv_machine *machine, const struct pv_kernel *kerne
     return 0;
 }
 
+static int adopt_fdt(void *buf, const char *path, const struct pv_fdt_config *config,
+                     struct pv_error **err)
+{
+    PV_CLEANUP_FREE uint8_t *blob = NULL;
+    size_t size;
+    int ret = pv_loader_read_file(&blob, &size, PV_LOADER_FDT_ROOM, path, err);
+
+    if (ret >= 0) {
+        ret = pv_fdt_adopt(buf, PV_LOADER_FDT_ROOM, blob, size, config, err);
+        if (ret < 0)
+            pv_error_prefix(err, "%s", path);
+    }
+    return ret < 0 ? pv_error_prefix(err, "device tree") : 0;
+}
+
 static int load_fdt(struct pv_machine *machine, struct pv_error **err)
 {
     PV_CLEANUP_FREE uint8_t *buf = calloc(1, PV_LOADER_FDT_ROOM);
@@ -249,15 +264,16 @@ static int load_fdt(struct pv_machine *machine, struct pv_error **err)
         .firmware = machine->firmware,
         .seed = seed,
     };
-    int ret = pv_fdt_build(buf, PV_LOADER_FDT_ROOM, &config, err);
+    int ret = machine->dtb ? adopt_fdt(buf, machine->dtb, &config, err)
+                           : pv_fdt_build(buf, PV_LOADER_FDT_ROOM, &config, err);
     if (ret < 0)
         return ret;
     return pv_as_write(machine->config.as, machine->boot.fdt, buf, PV_LOADER_FDT_ROOM);
 }
 
 /*
- * Everything the guest finds in RAM, as it was at power-on; kernel and initrd are read anew at each
- * reset. Firmware finds the device tree at the start of RAM.
+ * Everything the guest finds in RAM, as it was at power-on; kernel, initrd and a device tree that
+ * was given are read anew at each reset. Firmware finds the device tree at the start of RAM.
  */
 static int load(struct pv_machine *machine, struct pv_error **err)
 {
@@ -328,9 +344,9 @@ static void handle_event(void *opaque)
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
 
     pthread_mutex_lock(&machine->lock);
-    bool off = machine->want_off, reset = machine->want_reset;
+    bool off = machine->want_off, reset = machine->want_reset, pause = machine->want_pause;
     PV_CLEANUP_FREE char *fatal = PV_STEAL(machine->fatal);
-    machine->want_off = machine->want_reset = false;
+    machine->want_off = machine->want_reset = machine->want_pause = false;
     pthread_mutex_unlock(&machine->lock);
     if (fatal) {
         events->fatal(events->opaque, fatal);
@@ -341,6 +357,8 @@ static void handle_event(void *opaque)
             events->fatal(events->opaque, pv_error_message(err));
         else if (events->reset)
             events->reset(events->opaque);
+    } else if (pause && events->pause) {
+        events->pause(events->opaque);
     }
 }
 
@@ -434,6 +452,7 @@ static int create_firmware(struct pv_machine *machine, struct pv_error **err)
         .vcpus = config->vcpus,
         .mpidr = machine->mpidr,
         .its = config->msi == PV_MSI_ITS ? PV_MAP_ITS : 0,
+        .watchdog = machine->watchdog,
     };
     const struct pv_firmware_config firmware = {
         .as = config->as,
@@ -526,6 +545,7 @@ int pv_machine_create(struct pv_machine **out, const struct pv_machine_config *c
     machine->kernel = copy_string(config->kernel, &ok);
     machine->initrd = copy_string(config->initrd, &ok);
     machine->append = copy_string(config->append, &ok);
+    machine->dtb = copy_string(config->dtb, &ok);
     pthread_mutex_init(&machine->lock, NULL);
     for (unsigned i = 0; i < config->vcpus; i++)
         machine->mpidr[i] = (uint64_t)(i / 16) << 8 | i % 16;
@@ -655,6 +675,7 @@ void pv_machine_destroy(struct pv_machine *machine)
     free(machine->kernel);
     free(machine->initrd);
     free(machine->append);
+    free(machine->dtb);
     free(machine);
 }
 
@@ -678,8 +699,18 @@ void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action)
     pthread_mutex_lock(&machine->lock);
     machine->want_off |= action == PV_ACTION_POWEROFF;
     machine->want_reset |= action == PV_ACTION_RESET;
+    machine->want_pause |= action == PV_ACTION_PAUSE;
     pthread_mutex_unlock(&machine->lock);
     pv_event_signal(machine->event);
+}
+
+int pv_machine_set_boot_order(struct pv_machine *machine, const struct pv_buffer *order,
+                              struct pv_error **err)
+{
+    if (!machine->firmware)
+        return pv_error_set(err, EINVAL,
+                            "a boot order is for firmware, and there is none; use --firmware uefi");
+    return pv_firmware_set_boot_order(machine->firmware, order, err);
 }
 
 enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine)

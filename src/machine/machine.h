@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct pv_address_space;
+struct pv_buffer;
 struct pv_chardev;
 struct pv_error;
 struct pv_loop;
@@ -28,6 +29,8 @@ struct pv_machine_events {
     void (*powered_off)(void *opaque);
     /* The guest asked for a reset; the machine has done it when this is called. */
     void (*reset)(void *opaque);
+    /* PV_ACTION_PAUSE is due. NULL: it is not possible. */
+    void (*pause)(void *opaque);
     /* The machine cannot go on. `message` is a person's line, valid during the call. */
     void (*fatal)(void *opaque, const char *message);
     void *opaque;
@@ -45,6 +48,7 @@ enum pv_machine_action {
     PV_ACTION_NONE,  /* a line in the log */
     PV_ACTION_RESET,
     PV_ACTION_POWEROFF,
+    PV_ACTION_PAUSE, /* it stands still, for somebody to look at */
 };
 
 struct pv_machine_config {
@@ -59,6 +63,7 @@ struct pv_machine_config {
     const char *kernel;      /* paths and strings are copied; NULL only with firmware */
     const char *initrd;      /* or NULL */
     const char *append;      /* or NULL */
+    const char *dtb;         /* a device tree to use instead of the machine's own, or NULL */
     bool empty;              /* memory stays zeroes, as pv_machine_prepare() wants it */
     /*
      * Firmware to start in flash instead of the kernel, which it is handed then; or NULL. Its
@@ -115,6 +120,13 @@ struct pv_engine *pv_machine_engine(struct pv_machine *machine);
 
 /* Does it, on the loop's thread. Any thread. */
 void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action);
+
+/*
+ * What firmware is to boot from, in the words of its file (vm/boot_order.h); before the start.
+ * -EINVAL without firmware.
+ */
+int pv_machine_set_boot_order(struct pv_machine *machine, const struct pv_buffer *order,
+                              struct pv_error **err);
 
 enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine);
 

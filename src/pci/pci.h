@@ -87,6 +87,9 @@ int pv_pci_function_create(struct pv_pci_function **out, struct pv_pci_bus *bus,
                            struct pv_error **err);
 void pv_pci_function_destroy(struct pv_pci_function *function);
 
+/* Its slot on its bus. */
+unsigned pv_pci_function_slot(const struct pv_pci_function *function);
+
 /* A memory BAR backed by MMIO handlers. Size is a power of two; before the guest sees it. */
 int pv_pci_add_bar(struct pv_pci_function *function, unsigned bar, uint64_t size, bool is64,
                    bool prefetchable, const struct pv_mmio_ops *ops, void *opaque,

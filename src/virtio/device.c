@@ -224,10 +224,16 @@ void pv_virtio_record(struct pv_virtio_device *dev, struct pv_record *record)
 }
 
 void pv_virtio_attach(struct pv_virtio_device *dev, const struct pv_virtio_transport_ops *ops,
-                      void *opaque)
+                      unsigned slot, void *opaque)
 {
     dev->transport = ops;
     dev->transport_opaque = opaque;
+    dev->slot = slot;
+}
+
+unsigned pv_virtio_slot(const struct pv_virtio_device *dev)
+{
+    return dev->slot;
 }
 
 uint32_t pv_virtio_device_features(const struct pv_virtio_device *dev, uint32_t word)

@@ -49,6 +49,7 @@ struct pv_virtio_device {
     struct pv_virtq_scratch *scratch;
     const struct pv_virtio_transport_ops *transport;
     void *transport_opaque;
+    unsigned slot;             /* of the transport's */
     _Atomic uint64_t notified; /* a bit for each queue, set without the lock */
     struct pv_event *work;     /* runs queue_ready on the loop */
 };

@@ -34,9 +34,9 @@ struct pv_virtio_transport_ops {
     void (*reset)(void *opaque);
 };
 
-/* Once, before the guest runs; no lock. */
+/* Once, before the guest sees the device, which is in `slot` now; no lock. */
 void pv_virtio_attach(struct pv_virtio_device *dev, const struct pv_virtio_transport_ops *ops,
-                      void *opaque);
+                      unsigned slot, void *opaque);
 
 /* Half a feature word: `word` 0 is bits 31:0, 1 is bits 63:32, others read as 0. */
 uint32_t pv_virtio_device_features(const struct pv_virtio_device *dev, uint32_t word);

@@ -172,6 +172,9 @@ void pv_virtio_unlock(struct pv_virtio_device *dev);
  */
 void pv_virtio_offer_packed(struct pv_virtio_device *dev, bool offer);
 
+/* Where the transport put it: the slot of its PCI bus or of its bank. Once it is plugged in. */
+unsigned pv_virtio_slot(const struct pv_virtio_device *dev);
+
 /* Calls ops->destroy at the end. NULL is fine. */
 void pv_virtio_device_destroy(struct pv_virtio_device *dev);
 

@@ -308,6 +308,6 @@ int pv_virtio_mmio_create(struct pv_virtio_device *dev, struct pv_virtio_mmio_ba
     if (slot < 0 || bank->slots[slot].dev)
         return pv_error_set(err, EBUSY, "virtio-mmio %s: no free slot", name);
     bank->slots[slot].dev = dev;
-    pv_virtio_attach(dev, &transport_ops, &bank->slots[slot]);
+    pv_virtio_attach(dev, &transport_ops, (unsigned)slot, &bank->slots[slot]);
     return 0;
 }

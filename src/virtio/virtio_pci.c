@@ -520,7 +520,7 @@ int pv_virtio_pci_create(struct pv_virtio_device *dev, struct pv_pci_bus *bus, i
     }
     vp->dev = dev;
     reset_registers(vp);
-    pv_virtio_attach(dev, &transport_ops, vp);
+    pv_virtio_attach(dev, &transport_ops, pv_pci_function_slot(vp->function), vp);
     pv_virtio_allow_dma(dev, false);
     return 0;
 }

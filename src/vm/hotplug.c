@@ -28,6 +28,7 @@
 #include "pci/pci.h"
 #include "virtio/virtio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/boot_order.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -286,6 +287,9 @@ int pv_vm_hotplug_add_disk(struct pv_vm_hotplug *hotplug, const struct pv_config
         ret = make_disk(hotplug, device, disk, disk->id, err);
         if (ret >= 0)
             ret = stay(hotplug, device, err);
+        if (ret >= 0)
+            ret = pv_boot_order_add(hotplug->config.boot, disk->boot_index, PV_BOOT_BLK,
+                                    device->virtio, 0, err);
     }
     return conclude(hotplug, ret);
 }
@@ -301,6 +305,9 @@ int pv_vm_hotplug_add_net(struct pv_vm_hotplug *hotplug, const struct pv_config_
     ret = make_net(hotplug, device, net, err);
     if (ret >= 0)
         ret = stay(hotplug, device, err);
+    if (ret >= 0)
+        ret = pv_boot_order_add(hotplug->config.boot, net->boot_index, PV_BOOT_NET, device->virtio,
+                                0, err);
     return conclude(hotplug, ret);
 }
 

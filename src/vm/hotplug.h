@@ -9,6 +9,7 @@
 #include "vm/vm.h"
 
 struct pv_address_space;
+struct pv_boot_order;
 struct pv_machine;
 struct pv_virtio_device;
 struct pv_vm_hotplug;
@@ -20,6 +21,7 @@ struct pv_vm_hotplug_config {
     unsigned slots;
     unsigned queues; /* of each disk and network */
     bool packed_rings;
+    struct pv_boot_order *boot; /* where devices that stay are put down */
     /* Where devices go that stay: takes one over, also when it fails. */
     int (*plug)(void *opaque, struct pv_virtio_device *device, struct pv_error **err);
     void *opaque;

@@ -6,6 +6,7 @@
  */
 #include "vm/vm.h"
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -21,6 +22,7 @@
 #include "virtio/virtio.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/boot_order.h"
 #include "vm/confine.h"
 #include "vm/control.h"
 #include "vm/devices.h"
@@ -61,13 +63,13 @@ struct pv_vm {
     atomic_bool killed;
     char *fatal;
     bool restored; /* from a snapshot: it only has to go on */
+    bool confine;  /* what follows is said of it */
+    bool files_confined, calls_confined;
+    unsigned call_sets;
 
     struct pv_snapshot *snapshot; /* being taken, or NULL */
     void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
     void *snapshot_opaque;
-    bool confine; /* what follows is said of it */
-    bool files_confined, calls_confined;
-    unsigned call_sets;
 };
 
 /* ---- Events of the machine ---- */
@@ -87,6 +89,12 @@ static void was_reset(void *opaque)
     atomic_store(&vm->told, false);
     if (vm->events.reset)
         vm->events.reset(vm->events.opaque);
+}
+
+static void pause_wanted(void *opaque)
+{
+    if (pv_vm_pause(opaque))
+        pv_warn(PV_LOG_VM, "the VM is paused; 'resume' lets it go on");
 }
 
 static void fatal(void *opaque, const char *message)
@@ -167,9 +175,19 @@ static void guest_panicked(void *opaque, enum pv_panic_event event)
     pv_machine_act(vm->machine, vm->on_panic);
 }
 
+static int set_boot_order(struct pv_vm *vm, const struct pv_boot_order *order,
+                          struct pv_error **err)
+{
+    PV_CLEANUP_BUFFER struct pv_buffer text = PV_BUFFER_INIT(4 * PV_KIB);
+    int ret = pv_boot_order_write(order, &text, err);
+
+    return ret < 0 || !order->count ? ret : pv_machine_set_boot_order(vm->machine, &text, err);
+}
+
 static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
     const unsigned queues = PV_MIN(config->cpus, MAX_QUEUES);
+    struct pv_boot_order boot = {.transport = config->transport};
     const struct pv_vm_hotplug_config hotplug = {
         .loop = vm->loop,
         .as = vm->as,
@@ -177,10 +195,12 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
         .slots = config->hotplug_slots,
         .queues = queues,
         .packed_rings = vm->packed_rings,
+        .boot = &boot,
         .plug = plug,
         .opaque = vm,
     };
-    const struct pv_vm_sockets sockets = {vm->loop, vm->as, vm->console, plug, port_ready, vm};
+    const struct pv_vm_sockets sockets = {vm->loop, vm->as,     vm->console, &boot,
+                                          plug,     port_ready, vm};
     struct pv_virtio_device *rng;
     int ret = pv_vm_hotplug_create(&vm->hotplug, &hotplug, err);
 
@@ -203,6 +223,8 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
         ret = pv_vm_devices_create(&vm->devices, &sockets, config, queues, err);
     if (ret >= 0)
         ret = pv_vm_graphics_create(&vm->graphics, &sockets, config, err);
+    if (ret >= 0)
+        ret = set_boot_order(vm, &boot, err);
     if (ret < 0 || vm->on_panic == PV_ACTION_UNSET)
         return ret;
     return pv_pvpanic_create(pv_machine_pci(vm->machine), guest_panicked, vm, err);
@@ -305,9 +327,10 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
         .kernel = config->kernel,
         .initrd = config->initrd,
         .append = config->append,
+        .dtb = config->dtb,
         .empty = config->restore,
         .watch = config->watch,
-        .events = {powered_off, was_reset, fatal, vm},
+        .events = {powered_off, was_reset, pause_wanted, fatal, vm},
     };
     struct pv_firmware_files firmware;
     int ret = choose_engine(&machine.engine, config->engine, err);

@@ -101,12 +101,12 @@ struct jit_stubs {
     const void *jump;   /* the same for an address that PC's was added to */
 };
 
-#define JIT_CODE_SIZE  (64 * PV_MIB)
+#define JIT_CODE_SIZE  (112 * PV_MIB)
 #define JIT_BLOCK_CODE (128 * 1024u) /* more than a block can need */
 #define JIT_ROOM_CODE  (256 * 1024u) /* what a vCPU takes at once */
 #define JIT_ROOM_ITEMS 2048u
-#define JIT_RECORDS    (1u << 20)
-#define JIT_LINKS      (1u << 20)
+#define JIT_RECORDS    (1u << 21)
+#define JIT_LINKS      (1u << 21)
 #define JIT_BLOCKS     (1u << 19)
 #define JIT_HASH       (1u << 17)
 #define JIT_PAGE_HASH  (1u << 14)

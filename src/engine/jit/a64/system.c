@@ -8,6 +8,7 @@
  */
 #include "engine/jit/a64/a64.h"
 
+#include "engine/interp/idregs.h"
 #include "engine/interp/sysreg.h"
 
 #define FIELD(name) jit_field(offsetof(struct cpu, name))
@@ -29,6 +30,7 @@ enum {
     ESR_EL1 = PV_SYSREG(3, 0, 5, 2, 0),
     FAR_EL1 = PV_SYSREG(3, 0, 6, 0, 0),
     FPSR = PV_SYSREG(3, 3, 4, 4, 1),
+    DC_ZVA = PV_SYSREG(1, 3, 7, 4, 1),
 };
 
 /*
@@ -190,11 +192,30 @@ bool jit_clrex(struct jit_translator *t, const struct a64_insn *insn)
     return true;
 }
 
+/* DC ZVA clears an aligned block, which is in one page; EL0 needs SCTLR_EL1.DZE. */
+static void zero_block(struct jit_translator *t, const struct a64_insn *insn)
+{
+    if (!(t->mode & JIT_EL1)) {
+        x64_test_imm(&t->code, 4, storage(t, SYSREG_SCTLR_EL1), SCTLR_DZE);
+        jit_nzcv_lost(t);
+        jit_slow(t, X64_E);
+    }
+    jit_read_to(t, 8, X64_RAX, insn->rd);
+    x64_alu_imm(&t->code, X64_AND, 8, x64_r(X64_RAX), -(int32_t)DC_ZVA_SIZE);
+    jit_tlb(t, DC_ZVA_SIZE, true, false);
+    x64_v3(&t->code, X64_VPXOR, 0, 0, x64_r(0));
+    for (int32_t at = 0; at < (int32_t)DC_ZVA_SIZE; at += 16)
+        x64_v2_store(&t->code, X64_VMOVUPS_STORE, x64_m(X64_RAX, at), 0);
+}
+
 /* Cache maintenance and AT, CRn 7. What IC does is seen at the next ISB. TLBI leaves. */
 bool jit_sys(struct jit_translator *t, const struct a64_insn *insn)
 {
     if ((insn->word >> 12 & 15) != 7)
         return false;
-    jit_call(t);
+    if (encoding_of(insn) == DC_ZVA && jit_inline_memory(t))
+        zero_block(t, insn);
+    else
+        jit_call(t);
     return true;
 }
