@@ -78,10 +78,7 @@ struct pv_engine_private {
     bool quitting;
 };
 
-/*
- * Hardware comes first; then the reference, until the translator has shown what it is to show
- * (docs/internals/status.md): it takes more memory of our own than a VM may.
- */
+/* Hardware comes first, then what is fast, then the reference. */
 static const struct pv_engine_ops *const engines[] = {
 #if defined(__linux__) && defined(__aarch64__)
     &pv_engine_kvm,
@@ -89,11 +86,10 @@ static const struct pv_engine_ops *const engines[] = {
 #ifdef __APPLE__
     &pv_engine_hvf,
 #endif
-    &pv_engine_interp,
 #ifdef __x86_64__
     &pv_engine_jit,
 #endif
-    &pv_engine_fake,   NULL,
+    &pv_engine_interp, &pv_engine_fake, NULL,
 };
 
 const struct pv_engine_ops *const *pv_engine_list(void)
