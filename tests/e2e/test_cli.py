@@ -49,15 +49,16 @@ CASES = [
     (["run", "--kernel", KERNEL, "--disk", "{dir}/disk,if=ide"], 2, ["if=ide", "if=scsi"]),
     (["run", "--firmware", "{dir}/missing"], 1, ["firmware", "missing"]),
     (["run", "--firmware", "{dir}"], 1, ["firmware", "{dir}"]),
-    (["run", "--firmware", "{dir}/empty"], 1, ["empty", "code"]),
-    (["run", "--firmware", "{dir}/disk"], 1, ["disk", "code"]),
+    (["run", "--firmware", "{dir}/empty"], 1, ["empty", "0 bytes"]),
+    (["run", "--firmware", "{dir}/disk"], 1, ["disk", "instruction"]),
     (["run", "--firmware", "{dir}/elf"], 1, ["elf", "ELF", "raw"]),
+    (["run", "--firmware", "{dir}/cut"], 1, ["cut", "jumps"]),
     (["run", "--firmware", "{dir}/65m"], 1, ["65m", "64 MiB"]),
-    (["run", "--firmware", KERNEL, "--kernel", "{dir}/5g"], 1, ["5g", "MiB"]),
-    (["run", "--firmware", KERNEL, "--initrd", "{dir}/5g"], 1, ["5g", "MiB"]),
-    (["run", "--firmware", KERNEL, "--vars", "{dir}/disk"], 1, ["disk", "67108864"]),
-    (["run", "--firmware", KERNEL, "--vars", "{dir}"], 1, ["variables", "{dir}"]),
-    (["run", "--firmware", KERNEL, "--vars", "{dir}/no/vars"], 1, ["{dir}/no/vars"]),
+    (["run", "--firmware", "{dir}/flash", "--kernel", "{dir}/5g"], 1, ["5g", "MiB"]),
+    (["run", "--firmware", "{dir}/flash", "--initrd", "{dir}/5g"], 1, ["5g", "MiB"]),
+    (["run", "--firmware", "{dir}/flash", "--vars", "{dir}/disk"], 1, ["disk", "67108864"]),
+    (["run", "--firmware", "{dir}/flash", "--vars", "{dir}"], 1, ["variables", "{dir}"]),
+    (["run", "--firmware", "{dir}/flash", "--vars", "{dir}/no/vars"], 1, ["{dir}/no/vars"]),
     (["run", "--kernel", KERNEL, "--vars", "{dir}/vars"], 1, ["vars", "firmware"]),
     (["run", "--kernel", KERNEL, "--acpi", "on"], 1, ["ACPI", "firmware"]),
     (["run", "--kernel", KERNEL, "--balloon", "1Q"], 2, ["--balloon", "1Q"]),
@@ -115,8 +116,11 @@ def make_files(folder):
         file.write(b"not variables")
     with open(folder / "bad-vars", "r+b") as file:
         file.write(volume_header())
+    start = struct.pack("<I60xI", 0x14000010, 0xd503201f)  # b 0x40; nop
+    (folder / "flash").write_bytes(start.ljust(4096, b"\0"))
+    (folder / "cut").write_bytes(struct.pack("<I", 0x14000010 + 4096).ljust(4096, b"\0"))
     # Firmware that starts well and is garbage from there on.
-    (folder / "broken").write_bytes(struct.pack("<I", 0x14000010) + os.urandom(1 << 20))
+    (folder / "broken").write_bytes(start + os.urandom(1 << 20))
     x86 = bytearray(4096)
     x86[0x1fe:0x200] = b"\x55\xaa"
     x86[0x202:0x206] = b"HdrS"
