@@ -148,6 +148,7 @@ int pv_vm_confine_files(const struct pv_config *config, struct pv_error **err)
     grant(&grants, config->kernel, PV_GRANT_READ);
     grant(&grants, config->dtb, PV_GRANT_READ);
     grant(&grants, config->initrd, PV_GRANT_READ);
+    grant(&grants, config->restore, PV_GRANT_READ);
     if (config->firmware && strchr(config->firmware, '/'))
         grant(&grants, config->firmware, PV_GRANT_READ);
     if (config->vars) {
