@@ -187,6 +187,11 @@ int pv_block_snapshot_create(struct pv_block *block, const char *name, struct pv
     return between_requests(block, name, block->image->ops->snapshot_create, err);
 }
 
+int pv_block_snapshot_apply(struct pv_block *block, const char *name, struct pv_error **err)
+{
+    return between_requests(block, name, block->image->ops->snapshot_apply, err);
+}
+
 int pv_block_snapshot_delete(struct pv_block *block, const char *name, struct pv_error **err)
 {
     return between_requests(block, name, block->image->ops->snapshot_delete, err);

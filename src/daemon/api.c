@@ -162,9 +162,9 @@ static int check_value(const struct pv_api_field *field, json_t *value, struct p
 static json_t *read_query(const struct pv_api_field *field, json_t *value)
 {
     uint64_t number;
-    if (field->type != PV_API_INTEGER)
-        return json_incref(value);
     const char *text = json_string_value(value);
+    if (field->type != PV_API_INTEGER || !text)
+        return json_incref(value);
     if (pv_parse_u64(text, field->name, 0, INT64_MAX, &number, NULL) < 0)
         return json_incref(value);
     return json_integer((json_int_t)number);

@@ -119,7 +119,8 @@ struct pv_engine {
 /* Sets bits of vcpu->attention, kicks the vCPU and wakes it from WFI. Any thread. */
 void pv_vcpu_attention(struct pv_vcpu *vcpu, uint32_t bits);
 
-/* Whether it is on, and what it is suspended in: the part of pv_vcpu_record() that is engine.c's. */
+/* Whether it is on, and what it is suspended in: the part of pv_vcpu_record() that is engine.c's.
+ */
 void pv_vcpu_record_power(struct pv_vcpu *vcpu, struct pv_record *record);
 
 extern const struct pv_engine_ops pv_engine_fake;

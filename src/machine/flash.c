@@ -410,9 +410,8 @@ static int record_sector(struct pv_flash *flash, struct pv_record *record, uint3
 
     memcpy(data, now, PV_FLASH_SECTOR);
     pv_record_bytes(record, data, PV_FLASH_SECTOR);
-    return memcmp(data, now, PV_FLASH_SECTOR) != 0
-               ? change(flash, offset, data, PV_FLASH_SECTOR)
-               : 0;
+    return memcmp(data, now, PV_FLASH_SECTOR) != 0 ? change(flash, offset, data, PV_FLASH_SECTOR)
+                                                   : 0;
 }
 
 static bool is_zero(const struct pv_flash *flash, uint32_t sector)

@@ -173,9 +173,8 @@ void pv_pl061_record(struct pv_pl061 *gpio, struct pv_record *record)
 {
     pthread_mutex_lock(&gpio->lock);
     uint8_t input = gpio->input & (uint8_t)~gpio->pressed;
-    uint8_t *const registers[] = {&input,    &gpio->output, &gpio->dir, &gpio->is,
-                                  &gpio->ibe, &gpio->iev,    &gpio->ie,  &gpio->afsel,
-                                  &gpio->edges};
+    uint8_t *const registers[] = {&input,     &gpio->output, &gpio->dir,   &gpio->is,   &gpio->ibe,
+                                  &gpio->iev, &gpio->ie,     &gpio->afsel, &gpio->edges};
     pv_record_begin(record, 1, "pl061");
     for (unsigned i = 0; i < PV_ARRAY_SIZE(registers); i++)
         pv_record_u8(record, registers[i]);

@@ -52,10 +52,12 @@ bool pv_vm_hotplug_device(const struct pv_vm_hotplug *hotplug, size_t index,
                           struct pv_vm_device *device);
 /*
  * Keeps what all disks that can be written hold now, under a name inside their images: all of them
- * or none. And forgets it.
+ * or none. Goes back to it, and forgets it.
  */
 int pv_vm_hotplug_keep_disks(struct pv_vm_hotplug *hotplug, const char *name,
                              struct pv_error **err);
+int pv_vm_hotplug_bring_back_disks(struct pv_vm_hotplug *hotplug, const char *name,
+                                   struct pv_error **err);
 void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name);
 void pv_vm_hotplug_announce(struct pv_vm_hotplug *hotplug);
 

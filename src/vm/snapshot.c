@@ -528,7 +528,7 @@ static int load_state(struct pv_machine *machine, const char *folder, struct pv_
     pv_machine_record(machine, record);
     ret = pv_record_error(record, err);
     pv_record_free(record);
-    return ret < 0 ? pv_error_prefix(err, "snapshot '%s'", folder) : 0;
+    return ret;
 }
 
 int pv_snapshot_restore(struct pv_machine *machine, struct pv_address_space *as, const char *folder,
@@ -539,13 +539,7 @@ int pv_snapshot_restore(struct pv_machine *machine, struct pv_address_space *as,
     if (memory < 0)
         return memory;
     int ret = pv_memory_image_load(memory, as, NULL, err);
-    if (ret < 0)
-        return pv_error_prefix(err, "snapshot '%s'", folder);
-    ret = pv_machine_prepare(machine, err);
-    if (ret < 0)
-        return ret;
-    ret = load_state(machine, folder, err);
     if (ret >= 0)
-        pv_machine_resume(machine);
-    return ret;
+        ret = pv_machine_prepare(machine, err);
+    return ret < 0 ? ret : load_state(machine, folder, err);
 }

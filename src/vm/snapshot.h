@@ -39,8 +39,8 @@ int pv_snapshot_create(struct pv_snapshot **out, const struct pv_snapshot_config
 void pv_snapshot_destroy(struct pv_snapshot *snapshot);
 
 /*
- * Starts a machine that was created empty where the snapshot was: it runs when this returns. Its
- * disks are the caller's to bring back before they are opened.
+ * Brings a machine that was created empty to where the snapshot was, paused once; its disks are the
+ * caller's to bring back. Of one that fails only the end is left.
  */
 int pv_snapshot_restore(struct pv_machine *machine, struct pv_address_space *as, const char *folder,
                         struct pv_error **err);

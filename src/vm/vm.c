@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "block/disk.h"
 #include "device/balloon.h"
 #include "device/pvpanic.h"
 #include "device/rng.h"
@@ -66,7 +65,7 @@ struct pv_vm {
     bool confine; /* what follows is said of it */
     bool files_confined, calls_confined;
     unsigned call_sets;
-    char *restore; /* the snapshot to start from, or NULL */
+    bool restored; /* from a snapshot: it only has to go on */
 
     struct pv_snapshot *snapshot; /* being taken, or NULL */
     void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
@@ -270,8 +269,7 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
 static int check_snapshot(const struct pv_config *config, const struct pv_snapshot_info *info,
                           struct pv_error **err)
 {
-    PV_CLEANUP_FREE void *state = NULL;
-    size_t writable = 0, size;
+    size_t writable = 0;
 
     for (size_t i = 0; i < config->disk_count; i++)
         writable += !config->disks[i].read_only;
@@ -285,24 +283,26 @@ static int check_snapshot(const struct pv_config *config, const struct pv_snapsh
         return pv_error_set(err, EINVAL, "it is of a VM with %llu MiB of memory, this one has %llu",
                             (unsigned long long)(info->memory / PV_MIB),
                             (unsigned long long)(config->memory / PV_MIB));
-    return pv_snapshot_state_read(&state, &size, config->restore, err);
+    return 0;
 }
 
-/* Before they are opened: disks hold again what they held at the snapshot. */
-static int bring_back_disks(const struct pv_config *config, struct pv_error **err)
+/* The machine is where the snapshot was, and stands still. Disks are changed when all is well. */
+static int restore(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
     struct pv_snapshot_info info;
     int ret = pv_snapshot_info_read(&info, config->restore, err);
 
     if (ret >= 0) {
         ret = check_snapshot(config, &info, err);
+        if (ret >= 0)
+            ret = pv_snapshot_restore(vm->machine, vm->as, config->restore, err);
+        if (ret >= 0)
+            ret = pv_vm_hotplug_bring_back_disks(vm->hotplug, info.tag, err);
         if (ret < 0)
             pv_error_prefix(err, "snapshot '%s'", config->restore);
     }
-    for (size_t i = 0; i < config->disk_count && ret >= 0; i++)
-        if (!config->disks[i].read_only)
-            ret = pv_disk_snapshot_apply(config->disks[i].path, info.tag, err);
     pv_snapshot_info_finish(&info);
+    vm->restored = true;
     return ret;
 }
 
@@ -337,8 +337,6 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
 
     if (ret >= 0)
         ret = pv_firmware_choose(&firmware, config, err);
-    if (ret >= 0 && config->restore)
-        ret = bring_back_disks(config, err);
     if (ret >= 0)
         ret = pv_loop_create(&vm->loop, err);
     if (ret >= 0)
@@ -405,15 +403,24 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     vm->transport = config->transport;
     vm->on_panic = config->on_panic;
     vm->packed_rings = config->packed_rings;
-    vm->restore = config->restore ? strdup(config->restore) : NULL;
     int ret = confine_files(vm, config, err);
     if (ret >= 0)
         ret = create_parts(vm, config, err);
+    if (ret >= 0 && config->restore)
+        ret = restore(vm, config, err);
     if (ret < 0) {
         pv_vm_destroy(vm);
         return ret;
     }
     *out = vm;
+    return 0;
+}
+
+static int start_machine(struct pv_vm *vm, struct pv_error **err)
+{
+    if (!vm->restored)
+        return pv_machine_start(vm->machine, err);
+    pv_machine_resume(vm->machine);
     return 0;
 }
 
@@ -426,8 +433,7 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
         if (ret >= 0)
             ret = pv_vm_graphics_start(vm->graphics, err);
         if (ret >= 0)
-            ret = vm->restore ? pv_snapshot_restore(vm->machine, vm->as, vm->restore, err)
-                              : pv_machine_start(vm->machine, err);
+            ret = start_machine(vm, err);
         /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
         while (ret >= 0 && !vm->ended && !atomic_load(&vm->killed))
             ret = pv_loop_run(vm->loop, err);
@@ -566,7 +572,6 @@ void pv_vm_destroy(struct pv_vm *vm)
     pv_chardev_destroy(vm->silence);
     pv_as_destroy(vm->as);
     pv_loop_destroy(vm->loop);
-    free(vm->restore);
     free(vm->fatal);
     free(vm);
 }
