@@ -167,6 +167,9 @@ int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
     ret = child < 0 ? pv_error_errno(err, errno, "VM '%s'", name)
                     : wait_for_word(name, pipes[0], err);
     close(pipes[0]);
+    /* It has the lock until it is gone, and would be "starting" for who looks before. */
+    if (ret < 0 && child > 0)
+        waitpid(child, NULL, 0);
     return ret;
 }
 
