@@ -179,6 +179,9 @@ int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
     ret = child < 0 ? pv_error_errno(err, errno, "VM '%s'", name)
                     : wait_for_word(name, pipes[0], err);
     close(pipes[0]);
+    /* It has the lock until it is gone, and would be "starting" for who looks before. */
+    if (ret < 0 && child > 0)
+        waitpid(child, NULL, 0);
     return ret;
 }
 
@@ -308,8 +311,10 @@ const struct cli_command cli_list = {
     .name = "list",
     .summary = "show the virtual machines there are, and their state",
     .help = "usage: pearvisor list [--json]\n\n"
-            "A VM is created (never started), starting, running, paused, stopped, or failed, and\n"
-            "then it says why.\n",
+            "A VM is created (never started), starting, running, paused, stopping, stopped, or
+"
+            "failed, and then it says why.
+",
     .run = list,
 };
 
