@@ -37,6 +37,7 @@ struct pv_block {
     struct request_list completed;
     unsigned active; /* requests in workers' hands */
     bool stop;
+    bool held; /* workers take nothing */
 };
 
 static void list_init(struct request_list *list)
@@ -83,9 +84,9 @@ static void *worker(void *opaque)
     struct pv_block *block = opaque;
     pthread_mutex_lock(&block->lock);
     for (;;) {
-        struct pv_block_request *request = list_take(&block->waiting);
+        struct pv_block_request *request = block->held ? NULL : list_take(&block->waiting);
         if (!request) {
-            if (block->stop)
+            if (block->stop && !block->held)
                 break;
             pthread_cond_wait(&block->work, &block->lock);
             continue;
@@ -97,7 +98,7 @@ static void *worker(void *opaque)
         block->active--;
         list_append(&block->completed, request);
         pv_event_signal(block->completion);
-        if (!block->active && !block->waiting.first)
+        if (!block->active && (block->held || !block->waiting.first))
             pthread_cond_broadcast(&block->idle);
     }
     pthread_mutex_unlock(&block->lock);
@@ -157,6 +158,43 @@ void pv_block_drain(struct pv_block *block)
     while (block->active || block->waiting.first)
         pthread_cond_wait(&block->idle, &block->lock);
     pthread_mutex_unlock(&block->lock);
+}
+
+/* Does something to the image while no worker does. */
+static int between_requests(struct pv_block *block, const char *name,
+                            int (*verb)(struct pv_block_image *, const char *, struct pv_error **),
+                            struct pv_error **err)
+{
+    if (!verb)
+        return pv_error_set(err, ENOTSUP,
+                            "%s images hold no snapshots; 'pearvisor disk convert' makes it qcow2",
+                            block->image->ops->name);
+    pthread_mutex_lock(&block->lock);
+    block->held = true;
+    while (block->active)
+        pthread_cond_wait(&block->idle, &block->lock);
+    pthread_mutex_unlock(&block->lock);
+    int ret = verb(block->image, name, err);
+    pthread_mutex_lock(&block->lock);
+    block->held = false;
+    pthread_cond_broadcast(&block->work);
+    pthread_mutex_unlock(&block->lock);
+    return ret;
+}
+
+int pv_block_snapshot_create(struct pv_block *block, const char *name, struct pv_error **err)
+{
+    return between_requests(block, name, block->image->ops->snapshot_create, err);
+}
+
+int pv_block_snapshot_apply(struct pv_block *block, const char *name, struct pv_error **err)
+{
+    return between_requests(block, name, block->image->ops->snapshot_apply, err);
+}
+
+int pv_block_snapshot_delete(struct pv_block *block, const char *name, struct pv_error **err)
+{
+    return between_requests(block, name, block->image->ops->snapshot_delete, err);
 }
 
 uint64_t pv_block_size(const struct pv_block *block)

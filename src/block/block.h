@@ -61,6 +61,15 @@ void pv_block_submit(struct pv_block *block, struct pv_block_request *request);
  */
 void pv_block_drain(struct pv_block *block);
 
+/*
+ * Keeps what the image holds now under a name inside it, goes back to what is kept, which must be
+ * of the same size, or forgets it: between two requests, and it is on the medium then. -ENOTSUP for
+ * formats other than qcow2. Any thread but the workers'.
+ */
+int pv_block_snapshot_create(struct pv_block *block, const char *name, struct pv_error **err);
+int pv_block_snapshot_apply(struct pv_block *block, const char *name, struct pv_error **err);
+int pv_block_snapshot_delete(struct pv_block *block, const char *name, struct pv_error **err);
+
 uint64_t pv_block_size(const struct pv_block *block);
 bool pv_block_read_only(const struct pv_block *block);
 bool pv_block_can_discard(const struct pv_block *block);

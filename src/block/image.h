@@ -43,6 +43,10 @@ struct pv_block_image_ops {
     /* How the range begins, and for how many bytes (1 to length) that holds. */
     int (*extent)(struct pv_block_image *image, uint64_t offset, uint64_t length,
                   enum pv_block_extent *what, uint64_t *run);
+    /* Snapshots inside the image. No request is under way. NULL where there are none. */
+    int (*snapshot_create)(struct pv_block_image *image, const char *name, struct pv_error **err);
+    int (*snapshot_apply)(struct pv_block_image *image, const char *name, struct pv_error **err);
+    int (*snapshot_delete)(struct pv_block_image *image, const char *name, struct pv_error **err);
     /* No request is under way. Writes back what is cached; errors are logged. */
     void (*close)(struct pv_block_image *image);
 };

@@ -43,6 +43,7 @@ extern const struct cli_command cli_exec;
 extern const struct cli_command cli_cp;
 extern const struct cli_command cli_ssh;
 extern const struct cli_command cli_stats;
+extern const struct cli_command cli_snapshot;
 extern const struct cli_command cli_control;
 extern const struct cli_command cli_image;
 extern const struct cli_command cli_disk;

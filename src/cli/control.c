@@ -118,7 +118,10 @@ const struct cli_command cli_control = {
             "  detach id=NAME [timeout=SECONDS]\n"
             "                      ask the guest for it, and wait until it has let go (30 s)\n"
             "  detach id=NAME force=yes\n"
-            "                      take it at once; what the guest has not written is lost\n\n"
+            "                      take it at once; what the guest has not written is lost\n"
+            "  snapshot folder=FOLDER [note=TEXT]\n"
+            "                      keep the VM as it is now, while it goes on, in a new folder\n"
+            "                      (run --restore FOLDER goes on from there)\n\n"
             "  --json              print the answer as JSON\n",
     .run = run,
 };

@@ -29,6 +29,7 @@ enum {
     OPTION_KERNEL,
     OPTION_INITRD,
     OPTION_APPEND,
+    OPTION_DTB,
     OPTION_DISK,
     OPTION_CDROM,
     OPTION_NET,
@@ -38,6 +39,8 @@ enum {
     OPTION_CONTROL,
     OPTION_CONFINE,
     OPTION_GRANT,
+    OPTION_RESTORE,
+    OPTION_RESTART,
     OPTION_MSI,
     OPTION_WATCHDOG,
     OPTION_ON_PANIC,
@@ -65,6 +68,7 @@ static const struct option run_options[] = {
     {"kernel", required_argument, NULL, OPTION_KERNEL},
     {"initrd", required_argument, NULL, OPTION_INITRD},
     {"append", required_argument, NULL, OPTION_APPEND},
+    {"dtb", required_argument, NULL, OPTION_DTB},
     {"disk", required_argument, NULL, OPTION_DISK},
     {"cdrom", required_argument, NULL, OPTION_CDROM},
     {"net", required_argument, NULL, OPTION_NET},
@@ -74,6 +78,8 @@ static const struct option run_options[] = {
     {"control", required_argument, NULL, OPTION_CONTROL},
     {"confine", required_argument, NULL, OPTION_CONFINE},
     {"grant", required_argument, NULL, OPTION_GRANT},
+    {"restore", required_argument, NULL, OPTION_RESTORE},
+    {"restart", required_argument, NULL, OPTION_RESTART},
     {"msi", required_argument, NULL, OPTION_MSI},
     {"watchdog", required_argument, NULL, OPTION_WATCHDOG},
     {"on-panic", required_argument, NULL, OPTION_ON_PANIC},
@@ -113,8 +119,11 @@ static int parse_action(const char *option, const char *text, enum pv_machine_ac
         *action = PV_ACTION_RESET;
     else if (!strcmp(text, "poweroff"))
         *action = PV_ACTION_POWEROFF;
+    else if (!strcmp(text, "pause"))
+        *action = PV_ACTION_PAUSE;
     else
-        return pv_error_set(err, EINVAL, "%s '%s': use none, reset or poweroff", option, text);
+        return pv_error_set(err, EINVAL, "%s '%s': use none, reset, poweroff or pause", option,
+                            text);
     return 0;
 }
 
@@ -155,6 +164,7 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
     case OPTION_KERNEL: config->kernel = value; break;
     case OPTION_INITRD: config->initrd = value; break;
     case OPTION_APPEND: config->append = value; break;
+    case OPTION_DTB: config->dtb = value; break;
     case OPTION_DISK: ret = cli_parse_disk(value, config, err); break;
     case OPTION_CDROM: ret = cli_parse_cdrom(value, config, err); break;
     case OPTION_NET:
@@ -168,9 +178,14 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
         break;
     case OPTION_CONSOLE: ret = cli_parse_console(value, config, err); break;
     case OPTION_CONSOLE_LOG: config->console_log = value; break;
+    case OPTION_RESTORE: config->restore = value; break;
     case OPTION_CONTROL: config->control_path = value; break;
     case OPTION_CONFINE: ret = cli_parse_confine(value, config, err); break;
     case OPTION_GRANT: ret = cli_parse_grant(value, config, err); break;
+    case OPTION_RESTART:
+        request->restart_given = true;
+        ret = cli_parse_restart(value, err);
+        break;
     case OPTION_TRANSPORT: ret = parse_transport(value, config, err); break;
     case OPTION_MSI: ret = parse_msi(value, config, err); break;
     case OPTION_WATCHDOG: ret = parse_action("--watchdog", value, &config->watchdog, err); break;
@@ -372,6 +387,8 @@ static int parse(const struct cli_command *command, struct cli_run *request, int
         return cli_usage(command, "unexpected argument '%s'", argv[optind + 1]);
     if (optind < argc && use_image(request, argv[optind], &err) < 0)
         return cli_fail(&err);
+    if (request->restart_given)
+        return cli_usage(command, "--restart is for VMs that 'pearvisor create' makes");
     if (cli_run_complete(request, &err) < 0)
         return cli_usage_error(command, &err);
     return -1;
@@ -408,10 +425,14 @@ const struct cli_command cli_run = {
             "  --kernel FILE       arm64 Linux kernel: Image, Image.gz or EFI zboot\n"
             "  --initrd FILE       initial RAM disk\n"
             "  --append TEXT       kernel command line (behind the image's own)\n"
-            "  --disk FILE[,ro][,if=virtio|scsi]\n"
-            "                      a disk image; may be repeated\n"
-            "  --cdrom FILE        an ISO image in a SCSI CD-ROM drive; may be repeated\n"
-            "  --net user[,forward=tcp|udp:[ADDRESS:]HOSTPORT:GUESTPORT]...\n"
+            "  --dtb FILE          a device tree blob instead of the board's own; memory, initrd,\n"
+            "                      command line and seeds are put into it\n"
+            "  --disk FILE[,ro][,if=virtio|scsi][,bootindex=N]\n"
+            "                      a disk image; may be repeated. UEFI boots from the device with\n"
+            "                      the lowest bootindex, 1 to 99, first\n"
+            "  --cdrom FILE[,bootindex=N]\n"
+            "                      an ISO image in a SCSI CD-ROM drive; may be repeated\n"
+            "  --net user[,forward=tcp|udp:[ADDRESS:]HOSTPORT:GUESTPORT]...[,bootindex=N]\n"
             "                      NAT to the host's network (default), with ports of the host\n"
             "                      (127.0.0.1 unless ADDRESS says otherwise) that reach the guest\n"
             "  --net none          no network\n"
@@ -427,6 +448,7 @@ const struct cli_command cli_run = {
             "                      (default off; for VMs of the library on)\n"
             "  --grant PATH[,ro]   a file or folder that it keeps nevertheless, for disks to be\n"
             "                      attached later; may be repeated\n"
+            "  --restore FOLDER    go on from a snapshot, on a VM made alike, instead of booting\n"
             "  --transport pci|mmio\n"
             "                      how virtio devices are attached (default pci)\n"
             "  --port NAME,unix:PATH|pty\n"
@@ -448,9 +470,9 @@ const struct cli_command cli_run = {
             "                      each SIGUSR1; or VNC viewers, at port 5900 + N (default 0) of\n"
             "                      127.0.0.1 or a socket, with keyboard and tablet for the guest\n"
             "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
-            "  --watchdog none|reset|poweroff\n"
+            "  --watchdog none|reset|poweroff|pause\n"
             "                      gives the guest a watchdog (sbsa_gwdt); what when it bites\n"
-            "  --on-panic none|reset|poweroff\n"
+            "  --on-panic none|reset|poweroff|pause\n"
             "                      gives the guest a pvpanic device; what when it panics\n"
             "  --virtio packed=on|off\n"
             "                      whether virtio devices offer packed rings (default off)\n"

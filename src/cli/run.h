@@ -15,7 +15,8 @@ struct cli_run {
     struct cli_image image;
     char *append; /* the image's command line with --append behind it */
     bool net_given;
-    bool stats; /* what the engine counted is printed at the end */
+    bool restart_given; /* which is for VMs of the library only */
+    bool stats;         /* what the engine counted is printed at the end */
 };
 
 void cli_run_init(struct cli_run *run);
@@ -34,5 +35,11 @@ int cli_run_complete(struct cli_run *run, struct pv_error **err);
  * *end says why it ended. */
 int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opaque,
                enum pv_vm_end *end, struct pv_error **err);
+
+/*
+ * Starts VM `name` of the library, by booting (`restore` NULL) or from the folder of a snapshot,
+ * relative to its own. It runs in a process of its own when this returns.
+ */
+int cli_start_vm(const char *name, const char *restore, struct pv_error **err);
 
 #endif

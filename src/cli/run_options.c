@@ -23,28 +23,55 @@ static int add_disk(const char *option, const struct pv_config_disk *disk, struc
     return 0;
 }
 
+/* The N of a flag bootindex=N; any other flag is 0 and leaves it alone. */
+static int parse_boot_index(const char *flag, unsigned *index, struct pv_error **err)
+{
+    static const char name[] = "bootindex=";
+    uint64_t number;
+
+    if (strncmp(flag, name, strlen(name)) != 0)
+        return 0;
+    int ret = pv_parse_u64(flag + strlen(name), "bootindex", 1, PV_CONFIG_MAX_BOOT, &number, err);
+    if (ret < 0)
+        return ret;
+    *index = (unsigned)number;
+    return 1;
+}
+
 /* Flags are taken off the end, the last first. */
 int cli_parse_disk(char *text, struct pv_config *config, struct pv_error **err)
 {
     struct pv_config_disk disk = {.path = text};
     for (char *comma; (comma = strrchr(text, ',')); *comma = '\0') {
+        int ret = parse_boot_index(comma + 1, &disk.boot_index, err);
+        if (ret < 0)
+            return pv_error_prefix(err, "--disk '%s'", text);
+        if (ret > 0)
+            continue;
         if (!strcmp(comma + 1, "ro"))
             disk.read_only = true;
         else if (!strcmp(comma + 1, "if=scsi"))
             disk.bus = PV_DISK_SCSI;
         else if (strcmp(comma + 1, "if=virtio") != 0)
             return pv_error_set(err, EINVAL,
-                                "--disk '%s': unknown flag '%s'; there are ro, if=virtio and "
-                                "if=scsi",
+                                "--disk '%s': unknown flag '%s'; there are ro, if=virtio, "
+                                "if=scsi and bootindex=N",
                                 text, comma + 1);
     }
     return add_disk("--disk", &disk, config, err);
 }
 
-int cli_parse_cdrom(const char *text, struct pv_config *config, struct pv_error **err)
+/* Of the commas in a file's name only one before bootindex= is not a part of it. */
+int cli_parse_cdrom(char *text, struct pv_config *config, struct pv_error **err)
 {
-    const struct pv_config_disk disk = {
+    struct pv_config_disk disk = {
         .path = text, .read_only = true, .bus = PV_DISK_SCSI, .cdrom = true};
+    char *comma = strrchr(text, ',');
+    int ret = comma ? parse_boot_index(comma + 1, &disk.boot_index, err) : 0;
+    if (ret < 0)
+        return pv_error_prefix(err, "--cdrom '%s'", text);
+    if (ret > 0)
+        *comma = '\0';
     return add_disk("--cdrom", &disk, config, err);
 }
 
@@ -76,15 +103,20 @@ int cli_parse_net(char *text, struct pv_config *config, struct pv_error **err)
         return pv_error_set(err, EINVAL, "--net '%s': unknown network; use user or none", kind);
     while (text) {
         const char *part = strsep(&text, ",");
+        int ret = parse_boot_index(part, &net.boot_index, err);
+        if (ret < 0)
+            return pv_error_prefix(err, "--net user");
+        if (ret > 0)
+            continue;
         if (strncmp(part, "forward=", 8) != 0)
             return pv_error_set(err, EINVAL,
                                 "--net user: unknown option '%s'; use "
-                                "forward=tcp:HOSTPORT:GUESTPORT",
+                                "forward=tcp:HOSTPORT:GUESTPORT or bootindex=N",
                                 part);
         if (net.forward_count == PV_CONFIG_MAX_FORWARDS)
             return pv_error_set(err, EINVAL, "--net user: at most %u forwards",
                                 PV_CONFIG_MAX_FORWARDS);
-        int ret = pv_port_forward_parse(part + 8, &net.forwards[net.forward_count], err);
+        ret = pv_port_forward_parse(part + 8, &net.forwards[net.forward_count], err);
         if (ret < 0)
             return pv_error_prefix(err, "--net user");
         net.forward_count++;
@@ -346,4 +378,11 @@ int cli_parse_grant(char *text, struct pv_config *config, struct pv_error **err)
         return pv_error_errno(err, errno, "--grant '%s'", text);
     config->grant_count++;
     return 0;
+}
+
+int cli_parse_restart(const char *text, struct pv_error **err)
+{
+    if (!strcmp(text, "never") || !strcmp(text, "on-failure") || !strcmp(text, "always"))
+        return 0;
+    return pv_error_set(err, EINVAL, "--restart '%s': use never, on-failure or always", text);
 }

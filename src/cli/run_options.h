@@ -15,7 +15,7 @@ int cli_parse_disk(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_acpi(const char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_net(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_console(char *text, struct pv_config *config, struct pv_error **err);
-int cli_parse_cdrom(const char *text, struct pv_config *config, struct pv_error **err);
+int cli_parse_cdrom(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_port(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_vsock(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_input(char *text, struct pv_config *config, struct pv_error **err);
@@ -24,6 +24,8 @@ int cli_parse_gpu(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_display(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_virtio(const char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_confine(const char *text, struct pv_config *config, struct pv_error **err);
+/* Only checked: it is pearvisord that reads it. */
+int cli_parse_restart(const char *text, struct pv_error **err);
 int cli_parse_grant(char *text, struct pv_config *config, struct pv_error **err);
 
 #endif

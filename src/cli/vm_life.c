@@ -11,6 +11,7 @@
 #include "cli/run.h"
 #include "device/vsock.h"
 #include "vm/ask.h"
+#include "vm/firmware.h"
 #include "vm/library.h"
 #include "vm/vmfile.h"
 
@@ -29,7 +30,8 @@
 /* ---- The process that is a VM ---- */
 
 struct life {
-    int told; /* where `start` waits for the first word; -1 once it has been said */
+    int told;            /* where `start` waits for the first word; -1 once it has been said */
+    const char *restore; /* the snapshot to go on from, or NULL */
 };
 
 static void tell(struct life *life, const char *text)
@@ -70,6 +72,10 @@ static int live(struct life *life, enum pv_vm_end *end, struct pv_error **err)
         run.config.console_log = PV_LIBRARY_OUTPUT;
         run.config.console_log_max = OUTPUT_MAX;
         run.config.control_path = PV_LIBRARY_CONTROL;
+        if (!run.config.vars && pv_firmware_wanted(&run.config))
+            run.config.vars = PV_LIBRARY_VARS;
+        run.config.restore = life->restore;
+        run.config.snapshots = PV_LIBRARY_SNAPSHOTS;
         if (!run.config.vsock_cid) { /* the agent's way */
             run.config.vsock_cid = PV_VSOCK_MIN_CID;
             run.config.vsock_directory = PV_LIBRARY_RUN;
@@ -94,9 +100,9 @@ static int open_log(struct pv_error **err)
     return 0;
 }
 
-static int be_vm(int told)
+static int be_vm(int told, const char *restore)
 {
-    struct life life = {.told = told};
+    struct life life = {.told = told, .restore = restore};
     enum pv_vm_end end = PV_VM_POWERED_OFF;
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     setsid();
@@ -135,7 +141,7 @@ static int wait_for_word(const char *name, int from, struct pv_error **err)
                               "say more");
 }
 
-static int start_vm(const char *name, struct pv_error **err)
+int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
 {
     PV_CLEANUP_FD int lock = -1;
     int pipes[2];
@@ -155,7 +161,7 @@ static int start_vm(const char *name, struct pv_error **err)
     if (child == 0) {
         close(pipes[0]);
         /* The lock is the open file's, which this process has too, and keeps. */
-        _exit(be_vm(pipes[1]));
+        _exit(be_vm(pipes[1], restore));
     }
     close(pipes[1]);
     ret = child < 0 ? pv_error_errno(err, errno, "VM '%s'", name)
@@ -290,8 +296,8 @@ const struct cli_command cli_list = {
     .name = "list",
     .summary = "show the virtual machines there are, and their state",
     .help = "usage: pearvisor list [--json]\n\n"
-            "A VM is created (never started), starting, running, paused, stopped, or failed, and\n"
-            "then it says why.\n",
+            "A VM is created (never started), starting, running, paused, stopping, stopped, or failed,\n"
+            "and then it says why.\n",
     .run = list,
 };
 
@@ -314,7 +320,7 @@ static int for_each(const struct cli_command *command, int argc, char **argv,
 
 static int start_one(const char *name, void *opaque, struct pv_error **err)
 {
-    return start_vm(name, err);
+    return cli_start_vm(name, NULL, err);
 }
 
 struct change {

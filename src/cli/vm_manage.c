@@ -294,14 +294,18 @@ static int create(const struct cli_command *command, int argc, char **argv)
 const struct cli_command cli_create = {
     .name = "create",
     .summary = "make a virtual machine that is kept",
-    .help = "usage: pearvisor create NAME [--image IMAGE] [--disk-size SIZE] [RUN-OPTION...]\n\n"
-            "Makes a VM of the library, to be started by 'pearvisor start NAME'.\n\n"
-            "  --image IMAGE       its disk, kernel and initial RAM disk are a copy of this\n"
-            "                      image's ('pearvisor image list')\n"
-            "  --disk-size SIZE    the copied disk is made larger; the guest grows its file\n"
-            "                      system itself\n\n"
-            "All options of 'pearvisor run' that take a value can be given, and are kept in the\n"
-            "VM's file, where each is a key ('pearvisor config').\n",
+    .help =
+        "usage: pearvisor create NAME [--image IMAGE] [--disk-size SIZE] [RUN-OPTION...]\n\n"
+        "Makes a VM of the library, to be started by 'pearvisor start NAME'.\n\n"
+        "  --image IMAGE       its disk, kernel and initial RAM disk are a copy of this\n"
+        "                      image's ('pearvisor image list')\n"
+        "  --disk-size SIZE    the copied disk is made larger; the guest grows its file\n"
+        "                      system itself\n\n"
+        "All options of 'pearvisor run' that take a value can be given, and are kept in the\n"
+        "VM's file, where each is a key ('pearvisor config'). One more is for VMs only:\n\n"
+        "  --restart never|on-failure|always\n"
+        "                      whether pearvisord starts it again when it ended: after a\n"
+        "                      failure, or always but when its owner ended it (default never)\n",
     .run = create,
 };
 

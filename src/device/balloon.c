@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "memory/address_space.h"
 #include "virtio/device_impl.h"
@@ -298,6 +299,19 @@ static void reset(struct pv_virtio_device *dev)
     balloon->config.hint_command = HINT_STOP;
 }
 
+/* What was returned stays counted from this process's start. */
+static void record(struct pv_virtio_device *dev, struct pv_record *record)
+{
+    struct balloon *balloon = of(dev);
+    pv_record_u32(record, &balloon->config.frames);
+    pv_record_u32(record, &balloon->config.actual);
+    pv_record_u32(record, &balloon->config.hint_command);
+    pv_record_u32(record, &balloon->config.poison);
+    pv_record_u32(record, &balloon->hint_round);
+    balloon->info.target = (uint64_t)balloon->config.frames * FRAME;
+    balloon->info.actual = (uint64_t)balloon->config.actual * FRAME;
+}
+
 static void destroy(struct pv_virtio_device *dev)
 {
     free(dev);
@@ -312,6 +326,7 @@ static const struct pv_virtio_device_ops balloon_ops = {
     .reset = reset,
     .queue_reset = queue_reset,
     .queue_ready = queue_ready,
+    .record = record,
     .destroy = destroy,
 };
 

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "block/block.h"
 #include "virtio/device_impl.h"
@@ -322,6 +323,16 @@ static void destroy(struct pv_virtio_device *dev)
     free(blk);
 }
 
+static bool busy(struct pv_virtio_device *dev)
+{
+    return ((struct blk *)dev)->requests;
+}
+
+static void record(struct pv_virtio_device *dev, struct pv_record *record)
+{
+    pv_record_same(record, ((struct blk *)dev)->config.capacity, "the disk's size in sectors");
+}
+
 static const struct pv_virtio_device_ops blk_ops = {
     .name = "blk",
     .id = PV_VIRTIO_ID_BLOCK,
@@ -330,6 +341,8 @@ static const struct pv_virtio_device_ops blk_ops = {
     .reset = reset,
     .queue_reset = queue_reset,
     .queue_ready = queue_ready,
+    .busy = busy,
+    .record = record,
     .destroy = destroy,
 };
 
@@ -376,4 +389,9 @@ int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
     if (serial)
         memcpy(blk->serial, serial, strnlen(serial, sizeof(blk->serial)));
     return 0;
+}
+
+struct pv_block *pv_blk_block(struct pv_virtio_device *dev)
+{
+    return ((struct blk *)dev)->block;
 }

@@ -11,6 +11,7 @@
 #include "device/console.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "host/chardev.h"
 #include "host/loop.h"
@@ -267,6 +268,24 @@ static void reset(struct pv_virtio_device *dev)
     }
 }
 
+/* The size is the terminal's of now; where it is another, the guest is told. */
+static void record(struct pv_virtio_device *dev, struct pv_record *record)
+{
+    struct console *console = (struct console *)dev;
+    pv_record_same(record, console->port_count, "the number of ports");
+    for (unsigned i = 0; i < console->port_count; i++) {
+        struct port *port = &console->ports[i];
+        pv_record_bool(record, &port->open);
+        pv_record_u32(record, &port->pending);
+        port->pending &= (1u << (PORT_NAME + 1)) - 1;
+        if (!pv_record_loading(record))
+            continue;
+        if (port->is_console && port->open && port->columns)
+            port->pending |= 1u << RESIZE;
+        port->starved = true;
+    }
+}
+
 static void start(struct pv_virtio_device *dev)
 {
     struct console *console = (struct console *)dev;
@@ -298,6 +317,7 @@ static const struct pv_virtio_device_ops console_ops = {
     .start = start,
     .reset = reset,
     .queue_ready = queue_ready,
+    .record = record,
     .destroy = destroy,
 };
 

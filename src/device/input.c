@@ -11,6 +11,7 @@
 #include "device/input.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "virtio/device_impl.h"
 
@@ -247,6 +248,17 @@ static void reset(struct pv_virtio_device *dev)
     input->lit = 0;
 }
 
+static void record(struct pv_virtio_device *dev, struct pv_record *record)
+{
+    struct input *input = (struct input *)dev;
+    pv_record_same(record, input->kind, "the kind of device");
+    pv_record_u8(record, &input->config.select);
+    pv_record_u8(record, &input->config.subsel);
+    pv_record_u32(record, &input->lit);
+    if (pv_record_loading(record))
+        answer(input, &input->config);
+}
+
 static void destroy(struct pv_virtio_device *dev)
 {
     free(dev);
@@ -261,6 +273,7 @@ static const struct pv_virtio_device_ops input_ops = {
     .reset = reset,
     .queue_reset = queue_reset,
     .queue_ready = queue_ready,
+    .record = record,
     .destroy = destroy,
 };
 

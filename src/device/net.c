@@ -11,6 +11,7 @@
 #include "device/net.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "device/net_impl.h"
 
@@ -228,6 +229,33 @@ static void reset(struct pv_virtio_device *dev)
     pv_net_control_reset(net);
 }
 
+static void record_filter(struct pv_record *record, struct pv_net_filter *filter)
+{
+    pv_record_limited(record, &filter->count, PV_NET_MAX_FILTERS);
+    pv_record_bytes(record, filter->macs, sizeof(filter->macs));
+    pv_record_bool(record, &filter->overflow);
+}
+
+/* Which flows belong to which queue is learned again. */
+static void record(struct pv_virtio_device *dev, struct pv_record *record)
+{
+    struct pv_net *net = (struct pv_net *)dev;
+    struct pv_net_receive_mode *mode = &net->mode;
+    bool *const flags[] = {&mode->promiscuous,  &mode->all_multicast, &mode->all_unicast,
+                           &mode->no_multicast, &mode->no_unicast,    &mode->no_broadcast};
+
+    pv_record_same(record, net->config.max_pairs, "the number of queue pairs");
+    pv_record_bytes(record, net->config.mac, sizeof(net->config.mac));
+    pv_record_u16(record, &net->config.status);
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(flags); i++)
+        pv_record_bool(record, flags[i]);
+    record_filter(record, &mode->unicast);
+    record_filter(record, &mode->multicast);
+    pv_record_limited(record, &net->active_pairs, net->config.max_pairs);
+    if (!net->active_pairs)
+        pv_record_fail(record, EINVAL, "no queue pair is active");
+}
+
 static void destroy(struct pv_virtio_device *dev)
 {
     struct pv_net *net = (struct pv_net *)dev;
@@ -243,6 +271,7 @@ static const struct pv_virtio_device_ops net_ops = {
     .reset = reset,
     .queue_reset = queue_reset,
     .queue_ready = queue_ready,
+    .record = record,
     .destroy = destroy,
 };
 

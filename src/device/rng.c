@@ -41,6 +41,11 @@ static void queue_ready(struct pv_virtio_device *dev, unsigned index)
         pv_virtq_reschedule(queue);
 }
 
+static void record(struct pv_virtio_device *dev, struct pv_record *record)
+{
+    /* It has no state. */
+}
+
 static void destroy(struct pv_virtio_device *dev)
 {
     free(dev);
@@ -50,6 +55,7 @@ static const struct pv_virtio_device_ops rng_ops = {
     .name = "rng",
     .id = PV_VIRTIO_ID_RNG,
     .queue_ready = queue_ready,
+    .record = record,
     .destroy = destroy,
 };
 

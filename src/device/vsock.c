@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "device/vsock_impl.h"
 #include "host/loop.h"
@@ -173,10 +174,25 @@ static void transmit(struct pv_vsock *vsock, struct pv_virtq *queue)
     pv_vsock_pump(vsock);
 }
 
+/* 5.10.6.6: all connections are gone, and the guest's address is to be read again. */
+static void tell_of_restore(struct pv_vsock *vsock, struct pv_virtq *queue)
+{
+    const uint32_t transport_reset = 0;
+    struct pv_virtq_chain chain;
+    if (!vsock->restored || pv_virtq_pop(queue, &chain) != 1)
+        return;
+    pv_virtq_push(queue, &chain,
+                  pv_virtq_write(&chain, 0, &transport_reset, sizeof(transport_reset)));
+    pv_virtq_notify(queue);
+    vsock->restored = false;
+}
+
 static void queue_ready(struct pv_virtio_device *dev, unsigned index)
 {
     struct pv_vsock *vsock = of(dev);
     pv_vsock_reap(vsock);
+    if (index == EVENT_QUEUE)
+        tell_of_restore(vsock, pv_virtio_queue(dev, index));
     if (index == TRANSMIT_QUEUE)
         transmit(vsock, pv_virtio_queue(dev, index));
     else if (index == RECEIVE_QUEUE)
@@ -184,6 +200,15 @@ static void queue_ready(struct pv_virtio_device *dev, unsigned index)
 }
 
 /* ---- Life ---- */
+
+/* Connections have their other ends outside, and are not there after a restore. */
+static void record(struct pv_virtio_device *dev, struct pv_record *record)
+{
+    struct pv_vsock *vsock = of(dev);
+    pv_record_u32(record, &vsock->next_port);
+    if (pv_record_loading(record))
+        vsock->restored = true;
+}
 
 static void reap(void *opaque)
 {
@@ -206,6 +231,7 @@ static void reset(struct pv_virtio_device *dev)
     vsock->epoch++;
     vsock->refusal_count = 0;
     vsock->transmit_waits = false;
+    vsock->restored = false;
     pv_virtq_chain_finish(&vsock->spare);
     pv_event_signal(vsock->reaper);
 }
@@ -231,6 +257,7 @@ static const struct pv_virtio_device_ops vsock_ops = {
     .reset = reset,
     .queue_reset = queue_reset,
     .queue_ready = queue_ready,
+    .record = record,
     .destroy = destroy,
 };
 

@@ -110,6 +110,7 @@ struct pv_vsock {
     struct pv_vsock_refusal refusals[PV_VSOCK_MAX_REFUSALS];
     unsigned refusal_first, refusal_count;
     bool transmit_waits; /* for room among the refusals */
+    bool restored;       /* from a snapshot, which the guest is yet to be told */
 
     struct pv_virtq_chain spare; /* a receive buffer that there was nothing for */
 };

@@ -23,6 +23,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "host/clock.h"
 #include "host/thread.h"
@@ -47,7 +48,7 @@ struct pv_vcpu_runner {
     pthread_cond_t wake_up; /* with the engine's mutex */
     enum power power;
     enum suspend suspend; /* what it asked for; takes effect when it stops executing */
-    enum suspend asleep;  /* inside vcpu_run: what it sleeps in */
+    enum suspend asleep;  /* what it sleeps in */
     bool wake;            /* pv_vcpu_set_wake */
     bool thread_made;
     bool ready;     /* vcpu_create has returned */
@@ -405,8 +406,8 @@ static void sleep_suspended(struct pv_vcpu *vcpu)
 {
     struct pv_engine_private *private = vcpu->engine->private;
     struct pv_vcpu_runner *runner = vcpu->runner;
-    bool down = runner->suspend == SUSPEND_POWER_DOWN;
 
+    runner->asleep = runner->suspend;
     runner->suspend = SUSPEND_NONE;
     atomic_store(&runner->sleeping, true);
     while (runner->power == POWER_ON && !private->quitting && !runner->wake &&
@@ -414,8 +415,9 @@ static void sleep_suspended(struct pv_vcpu *vcpu)
            !(atomic_load(&vcpu->attention) & (PV_ATTENTION_IRQ | PV_ATTENTION_FIQ)))
         park(vcpu, vcpu->wake_at);
     atomic_store(&runner->sleeping, false);
-    if (down && runner->power == POWER_ON)
+    if (runner->asleep == SUSPEND_POWER_DOWN && runner->power == POWER_ON)
         runner->power = POWER_STARTING;
+    runner->asleep = SUSPEND_NONE;
 }
 
 static void handle_fatal(struct pv_vcpu *vcpu, struct pv_error *error)
@@ -471,6 +473,10 @@ static void run_until_quit(struct pv_vcpu *vcpu)
 
     while (wait_runnable(vcpu)) {
         PV_CLEANUP_ERROR struct pv_error *error = NULL;
+        if (runner->suspend) { /* as it was loaded: it goes on sleeping */
+            after_run(vcpu, PV_EXIT_KICK);
+            continue;
+        }
         atomic_fetch_and(&vcpu->attention, ~PV_ATTENTION_STOP);
         runner->executing = true;
         pthread_mutex_unlock(&private->lock);
@@ -705,6 +711,31 @@ int pv_vcpu_set_state(struct pv_vcpu *vcpu, const struct pv_vcpu_state *state)
 {
     struct pv_vcpu_state copy = *state;
     return with_state(vcpu, &(struct request){.fn = do_set_state, .data = &copy});
+}
+
+/*
+ * A vCPU that is on is loaded by way of a reset, which also sets what is not part of the state.
+ * What it is suspended in takes effect when it would go on.
+ */
+void pv_vcpu_record_power(struct pv_vcpu *vcpu, struct pv_record *record)
+{
+    struct pv_engine_private *private = vcpu->engine->private;
+    struct pv_vcpu_runner *runner = vcpu->runner;
+
+    pthread_mutex_lock(&private->lock);
+    bool on = runner->power != POWER_OFF;
+    uint32_t suspend = runner->suspend ? runner->suspend : runner->asleep;
+    pv_record_bool(record, &on);
+    pv_record_limited(record, &suspend, SUSPEND_POWER_DOWN);
+    pv_record_u64(record, &runner->entry);
+    pv_record_u64(record, &runner->context);
+    if (pv_record_loading(record) && pv_record_ok(record)) {
+        runner->power = on ? POWER_STARTING : POWER_OFF;
+        runner->suspend = suspend;
+        runner->asleep = SUSPEND_NONE;
+        pthread_cond_broadcast(&runner->wake_up);
+    }
+    pthread_mutex_unlock(&private->lock);
 }
 
 int pv_vcpu_get_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value)

@@ -27,6 +27,7 @@ struct pv_buffer;
 struct pv_engine;
 struct pv_engine_ops;
 struct pv_error;
+struct pv_record;
 struct pv_vcpu;
 
 #define PV_MAX_VCPUS 64u
@@ -218,6 +219,12 @@ int pv_vcpu_set_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value);
  * timers and the GIC's CPU interface where these are the client's. `count` is set.
  */
 const uint32_t *pv_engine_state_sysregs(size_t *count);
+
+/*
+ * All of a vCPU's state, with the PE's identification, which must be the same where it is loaded.
+ * While paused; interrupt lines and the client's registers are the client's to record.
+ */
+void pv_vcpu_record(struct pv_vcpu *vcpu, struct pv_record *record);
 
 /* Counters since power-on, for --stats and tests. */
 struct pv_vcpu_stats {

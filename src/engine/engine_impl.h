@@ -11,6 +11,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct pv_record;
+
 /* Why vcpu_run came back. */
 enum pv_exit {
     PV_EXIT_KICK, /* `attention` was set, or nothing in particular */
@@ -116,6 +118,10 @@ struct pv_engine {
 
 /* Sets bits of vcpu->attention, kicks the vCPU and wakes it from WFI. Any thread. */
 void pv_vcpu_attention(struct pv_vcpu *vcpu, uint32_t bits);
+
+/* Whether it is on, and what it is suspended in: the part of pv_vcpu_record() that is engine.c's.
+ */
+void pv_vcpu_record_power(struct pv_vcpu *vcpu, struct pv_record *record);
 
 extern const struct pv_engine_ops pv_engine_fake;
 extern const struct pv_engine_ops pv_engine_interp;

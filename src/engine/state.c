@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "engine/engine.h"
+/* A vCPU's state as a whole. */
+#include "engine/engine_impl.h"
 
+#include "base/record.h"
 #include "base/util.h"
+
+#include <errno.h>
 
 /* A debug register and its 15 brothers. */
 #define SIXTEEN(op2)                                                                               \
@@ -60,4 +64,102 @@ const uint32_t *pv_engine_state_sysregs(size_t *count)
 {
     *count = PV_ARRAY_SIZE(state_sysregs);
     return state_sysregs;
+}
+
+/* Arm ARM D23.2: what the PE says it is, and so what a guest has arranged itself for. */
+static const uint32_t id_sysregs[] = {
+    PV_SYSREG(3, 0, 0, 0, 0), /* MIDR_EL1 */
+    PV_SYSREG(3, 0, 0, 4, 0), /* ID_AA64PFR0_EL1 */
+    PV_SYSREG(3, 0, 0, 4, 1), /* ID_AA64PFR1_EL1 */
+    PV_SYSREG(3, 0, 0, 4, 4), /* ID_AA64ZFR0_EL1 */
+    PV_SYSREG(3, 0, 0, 5, 0), /* ID_AA64DFR0_EL1 */
+    PV_SYSREG(3, 0, 0, 6, 0), /* ID_AA64ISAR0_EL1 */
+    PV_SYSREG(3, 0, 0, 6, 1), /* ID_AA64ISAR1_EL1 */
+    PV_SYSREG(3, 0, 0, 6, 2), /* ID_AA64ISAR2_EL1 */
+    PV_SYSREG(3, 0, 0, 7, 0), /* ID_AA64MMFR0_EL1 */
+    PV_SYSREG(3, 0, 0, 7, 1), /* ID_AA64MMFR1_EL1 */
+    PV_SYSREG(3, 0, 0, 7, 2), /* ID_AA64MMFR2_EL1 */
+};
+
+static void record_id(struct pv_vcpu *vcpu, struct pv_record *record)
+{
+    for (size_t i = 0; i < PV_ARRAY_SIZE(id_sysregs); i++) {
+        uint64_t value = 0;
+        char name[32];
+        pv_vcpu_get_sysreg(vcpu, id_sysregs[i], &value); /* one that is not there reads as 0 */
+        snprintf(name, sizeof(name), "the CPU's ID register %#x", id_sysregs[i]);
+        pv_record_same(record, value, name);
+    }
+}
+
+static void record_general(struct pv_vcpu *vcpu, struct pv_record *record)
+{
+    struct pv_vcpu_state state = {0};
+
+    if (!pv_record_loading(record) && pv_vcpu_get_state(vcpu, &state) < 0)
+        pv_record_fail(record, EIO, "its registers cannot be read");
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(state.x); i++)
+        pv_record_u64(record, &state.x[i]);
+    pv_record_u64(record, &state.sp_el0);
+    pv_record_u64(record, &state.sp_el1);
+    pv_record_u64(record, &state.pc);
+    pv_record_u64(record, &state.pstate);
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(state.v); i++) {
+        pv_record_u64(record, &state.v[i][0]);
+        pv_record_u64(record, &state.v[i][1]);
+    }
+    pv_record_u32(record, &state.fpcr);
+    pv_record_u32(record, &state.fpsr);
+    if (pv_record_loading(record) && pv_record_ok(record) && pv_vcpu_set_state(vcpu, &state) < 0)
+        pv_record_fail(record, EINVAL, "the engine does not take its registers");
+}
+
+/* By encoding and value, so that an engine that knows more of them loads older records. */
+static void save_sysregs(struct pv_vcpu *vcpu, struct pv_record *record)
+{
+    uint32_t count = 0;
+    uint64_t value;
+
+    for (size_t i = 0; i < PV_ARRAY_SIZE(state_sysregs); i++)
+        count += pv_vcpu_get_sysreg(vcpu, state_sysregs[i], &value) == 0;
+    pv_record_u32(record, &count);
+    for (size_t i = 0; i < PV_ARRAY_SIZE(state_sysregs); i++) {
+        uint32_t sysreg = state_sysregs[i];
+        if (pv_vcpu_get_sysreg(vcpu, sysreg, &value) < 0)
+            continue;
+        pv_record_u32(record, &sysreg);
+        pv_record_u64(record, &value);
+    }
+}
+
+static void load_sysregs(struct pv_vcpu *vcpu, struct pv_record *record)
+{
+    uint32_t count = 0;
+
+    pv_record_limited(record, &count, PV_ARRAY_SIZE(state_sysregs));
+    for (uint32_t i = 0; i < count && pv_record_ok(record); i++) {
+        uint32_t sysreg = 0;
+        uint64_t value = 0;
+        bool known = false;
+        pv_record_u32(record, &sysreg);
+        pv_record_u64(record, &value);
+        for (size_t j = 0; j < PV_ARRAY_SIZE(state_sysregs); j++)
+            known |= state_sysregs[j] == sysreg;
+        if (pv_record_ok(record) && (!known || pv_vcpu_set_sysreg(vcpu, sysreg, value) < 0))
+            pv_record_fail(record, ENOTSUP, "engine %s has no register %#x",
+                           vcpu->engine->ops->name, sysreg);
+    }
+}
+
+void pv_vcpu_record(struct pv_vcpu *vcpu, struct pv_record *record)
+{
+    pv_record_begin(record, 1, "vcpu %u", vcpu->index);
+    record_id(vcpu, record);
+    pv_vcpu_record_power(vcpu, record);
+    record_general(vcpu, record);
+    if (pv_record_loading(record))
+        load_sysregs(vcpu, record);
+    else
+        save_sysregs(vcpu, record);
+    pv_record_end(record);
 }

@@ -26,4 +26,12 @@ struct pv_fdt_config {
 /* Writes a tree into buf. -E2BIG when it does not fit: only a long bootargs can do that. */
 int pv_fdt_build(void *buf, size_t size, const struct pv_fdt_config *config, struct pv_error **err);
 
+/*
+ * Copies somebody's tree, which may hold anything, into buf and puts the config's memory, command
+ * line, initrd and seed into it. -EINVAL when it is not a tree, -E2BIG when it is too
+ * large or does not fit.
+ */
+int pv_fdt_adopt(void *buf, size_t size, const void *blob, size_t blob_size,
+                 const struct pv_fdt_config *config, struct pv_error **err);
+
 #endif

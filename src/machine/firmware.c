@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "machine/firmware.h"
 
+#include "base/endian.h"
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
+#include "engine/a64/decode.h"
 #include "machine/acpi/acpi.h"
 #include "machine/flash.h"
 #include "machine/fwcfg.h"
@@ -21,7 +24,38 @@ struct pv_firmware {
     struct pv_fwcfg *fwcfg;
 };
 
-/* A reset starts at address 0, so a first instruction word of nothing is no firmware. */
+#define MIN_CODE 4096 /* what starts a machine has more */
+
+/*
+ * A reset starts at address 0: what is there must be an instruction, and where it is a branch, so
+ * must what it leads to, inside the image.
+ */
+static int check_start(int fd, const char *path, uint64_t size, struct pv_error **err)
+{
+    int64_t at = 0;
+
+    for (unsigned jumps = 0; jumps < 2; jumps++) {
+        struct a64_insn insn;
+        uint32_t word = 0;
+        if (at < 0 || (uint64_t)at > size - sizeof(word))
+            return pv_error_set(err, ENOEXEC,
+                                "%s: not firmware, or cut short: it has %llu bytes, and its first "
+                                "instruction jumps to %#llx",
+                                path, (unsigned long long)size, (unsigned long long)at);
+        if (pread(fd, &word, sizeof(word), at) != (ssize_t)sizeof(word))
+            return pv_error_errno(err, EIO, "%s", path);
+        a64_decode(le32toh(word), &insn);
+        if (insn.op == A64_UNDEFINED)
+            return pv_error_set(err, ENOEXEC,
+                                "%s: not firmware: %08x at %#llx is not an AArch64 instruction",
+                                path, le32toh(word), (unsigned long long)at);
+        if (insn.op != A64_B)
+            break;
+        at += insn.imm;
+    }
+    return 0;
+}
+
 static int check_code(int fd, const char *path, struct pv_error **err)
 {
     uint32_t first = 0;
@@ -34,16 +68,16 @@ static int check_code(int fd, const char *path, struct pv_error **err)
     if ((uint64_t)st.st_size > PV_MAP_FLASH_BANK)
         return pv_error_set(err, EFBIG, "%s: larger than the flash, which has %llu MiB", path,
                             (unsigned long long)(PV_MAP_FLASH_BANK / PV_MIB));
-    ssize_t n = pread(fd, &first, sizeof(first), 0);
-    if (n < 0)
+    if (st.st_size < MIN_CODE)
+        return pv_error_set(err, ENOEXEC, "%s: not firmware: it has only %llu bytes", path,
+                            (unsigned long long)st.st_size);
+    if (pread(fd, &first, sizeof(first), 0) < 0)
         return pv_error_errno(err, errno, "%s", path);
-    if (n < (ssize_t)sizeof(first) || first == 0 || first == UINT32_MAX)
-        return pv_error_set(err, ENOEXEC, "%s: not firmware: it does not start with code", path);
     if (memcmp(&first, "\177ELF", 4) == 0 || (first & 0xffff) == 0x5a4d)
         return pv_error_set(
             err, ENOEXEC, "%s: not firmware but %s; a raw flash image is needed", path,
             (first & 0xffff) == 0x5a4d ? "an EFI program or a kernel" : "an ELF file");
-    return 0;
+    return check_start(fd, path, (uint64_t)st.st_size, err);
 }
 
 static int create_code(struct pv_firmware *firmware, const struct pv_firmware_config *config,
@@ -198,6 +232,12 @@ int pv_firmware_create(struct pv_firmware **out, const struct pv_firmware_config
     return 0;
 }
 
+int pv_firmware_set_boot_order(struct pv_firmware *firmware, const struct pv_buffer *order,
+                               struct pv_error **err)
+{
+    return set_buffer(firmware->fwcfg, "bootorder", order, err);
+}
+
 void pv_firmware_destroy(struct pv_firmware *firmware)
 {
     if (!firmware)
@@ -206,6 +246,13 @@ void pv_firmware_destroy(struct pv_firmware *firmware)
     pv_flash_destroy(firmware->vars);
     pv_flash_destroy(firmware->code);
     free(firmware);
+}
+
+void pv_firmware_record(struct pv_firmware *firmware, struct pv_record *record)
+{
+    pv_flash_record(firmware->code, record);
+    pv_flash_record(firmware->vars, record);
+    pv_fwcfg_record(firmware->fwcfg, record);
 }
 
 void pv_firmware_reset(struct pv_firmware *firmware)

@@ -8,8 +8,10 @@
 
 struct pv_acpi_config;
 struct pv_address_space;
+struct pv_buffer;
 struct pv_error;
 struct pv_firmware;
+struct pv_record;
 
 struct pv_firmware_config {
     struct pv_address_space *as;
@@ -26,7 +28,11 @@ struct pv_firmware_config {
 /* Reads all files. */
 int pv_firmware_create(struct pv_firmware **out, const struct pv_firmware_config *config,
                        struct pv_error **err);
+/* The file "bootorder" (vm/boot_order.h); before the guest runs. */
+int pv_firmware_set_boot_order(struct pv_firmware *firmware, const struct pv_buffer *order,
+                               struct pv_error **err);
 void pv_firmware_destroy(struct pv_firmware *firmware);
+void pv_firmware_record(struct pv_firmware *firmware, struct pv_record *record);
 void pv_firmware_reset(struct pv_firmware *firmware);
 
 #endif

@@ -20,6 +20,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "host/mapping.h"
 #include "memory/address_space.h"
@@ -84,7 +85,8 @@ struct pv_flash {
     bool read_only;
     const char *name;
     struct pv_mapping array;
-    int fd; /* written through to, or -1 */
+    uint32_t used; /* sectors up to the last that ever was anything but zeroes */
+    int fd;        /* written through to, or -1 */
 
     pthread_mutex_t lock;
     enum view view;
@@ -99,6 +101,14 @@ struct pv_flash {
 };
 
 /* ---- The array ---- */
+
+/* Looking at the rest would commit memory to it. */
+static void note_used(struct pv_flash *flash, uint64_t offset, size_t size)
+{
+    const uint64_t end = (offset + size + PV_FLASH_SECTOR - 1) / PV_FLASH_SECTOR;
+
+    flash->used = PV_MAX(flash->used, (uint32_t)end);
+}
 
 /* Replaces a part of the array, in the file first. */
 static int change(struct pv_flash *flash, uint64_t offset, const uint8_t *data, size_t size)
@@ -119,6 +129,7 @@ static int change(struct pv_flash *flash, uint64_t offset, const uint8_t *data, 
         done += (size_t)n;
     }
     memcpy((uint8_t *)flash->array.data + offset, data, size);
+    note_used(flash, offset, size);
     return 0;
 }
 
@@ -388,6 +399,88 @@ void pv_flash_reset(struct pv_flash *flash)
     pthread_mutex_unlock(&flash->lock);
 }
 
+/* ---- Snapshots ---- */
+
+/* Sectors that are not all zeroes; of a bank that the guest cannot change, none. */
+static int record_sector(struct pv_flash *flash, struct pv_record *record, uint32_t sector,
+                         uint8_t *data)
+{
+    const uint64_t offset = (uint64_t)sector * PV_FLASH_SECTOR;
+    uint8_t *now = (uint8_t *)flash->array.data + offset;
+
+    memcpy(data, now, PV_FLASH_SECTOR);
+    pv_record_bytes(record, data, PV_FLASH_SECTOR);
+    return memcmp(data, now, PV_FLASH_SECTOR) != 0 ? change(flash, offset, data, PV_FLASH_SECTOR)
+                                                   : 0;
+}
+
+static bool is_zero(const struct pv_flash *flash, uint32_t sector)
+{
+    const uint8_t *data = (const uint8_t *)flash->array.data + (uint64_t)sector * PV_FLASH_SECTOR;
+
+    return !data[0] && memcmp(data, data + 1, PV_FLASH_SECTOR - 1) == 0;
+}
+
+static void record_array(struct pv_flash *flash, struct pv_record *record)
+{
+    const uint32_t sectors = (uint32_t)(flash->size / PV_FLASH_SECTOR);
+    PV_CLEANUP_FREE uint8_t *data = calloc(1, PV_FLASH_SECTOR);
+    uint32_t used = flash->used;
+
+    if (!data) {
+        pv_record_fail(record, ENOMEM, "out of memory");
+        return;
+    }
+    pv_record_limited(record, &used, sectors);
+    for (uint32_t i = 0; i < PV_MAX(used, flash->used) && pv_record_ok(record); i++) {
+        bool zero = is_zero(flash, i);
+        int ret = 0;
+        if (i < used)
+            pv_record_bool(record, &zero);
+        else
+            zero = true;
+        if (!zero)
+            ret = record_sector(flash, record, i, data);
+        else if (!is_zero(flash, i)) {
+            memset(data, 0, PV_FLASH_SECTOR);
+            ret = change(flash, (uint64_t)i * PV_FLASH_SECTOR, data, PV_FLASH_SECTOR);
+        }
+        if (ret < 0)
+            pv_record_fail(record, -ret, "its file cannot be written");
+    }
+    flash->used = PV_MAX(flash->used, used);
+}
+
+void pv_flash_record(struct pv_flash *flash, struct pv_record *record)
+{
+    uint32_t view = flash->view, step = flash->step, left = (uint32_t)flash->buffer_left;
+
+    pthread_mutex_lock(&flash->lock);
+    const bool array = flash->view == VIEW_ARRAY;
+    pv_record_begin(record, 1, "%s", flash->name);
+    pv_record_same(record, flash->size, "its size");
+    pv_record_limited(record, &view, VIEW_CFI);
+    pv_record_limited(record, &step, STEP_BUFFER_CONFIRM);
+    pv_record_u8(record, &flash->status);
+    pv_record_bytes(record, flash->buffer, sizeof(flash->buffer));
+    pv_record_u64(record, &flash->buffer_base);
+    pv_record_limited(record, &left, BUFFER_SIZE);
+    pv_record_bool(record, &flash->buffer_started);
+    if (flash->buffer_base > flash->size - BUFFER_SIZE)
+        pv_record_fail(record, EINVAL, "a buffer at %#llx", (unsigned long long)flash->buffer_base);
+    if (!flash->read_only)
+        record_array(flash, record);
+    pv_record_end(record);
+    if (pv_record_loading(record) && pv_record_ok(record)) {
+        flash->view = view;
+        flash->step = step;
+        flash->buffer_left = left;
+        if (array != (flash->view == VIEW_ARRAY))
+            remap(flash);
+    }
+    pthread_mutex_unlock(&flash->lock);
+}
+
 int pv_flash_load(struct pv_flash *flash, int fd, const char *path, struct pv_error **err)
 {
     static const uint8_t zeroes[64 * 1024];
@@ -407,8 +500,10 @@ int pv_flash_load(struct pv_flash *flash, int fd, const char *path, struct pv_er
         if (!pv_range_ok(at, (uint64_t)n, flash->size))
             return pv_error_set(err, EFBIG, "%s: larger than the flash, which has %llu MiB", path,
                                 (unsigned long long)(flash->size / PV_MIB));
-        if (memcmp(chunk, zeroes, (size_t)n) != 0)
+        if (memcmp(chunk, zeroes, (size_t)n) != 0) {
             memcpy((uint8_t *)flash->array.data + at, chunk, (size_t)n);
+            note_used(flash, at, (size_t)n);
+        }
         at += (uint64_t)n;
     }
 }

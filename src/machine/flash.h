@@ -12,6 +12,7 @@
 struct pv_address_space;
 struct pv_error;
 struct pv_flash;
+struct pv_record;
 
 #define PV_FLASH_SECTOR (UINT64_C(256) << 10) /* erased as one: 128 KiB of each chip */
 
@@ -25,6 +26,9 @@ void pv_flash_destroy(struct pv_flash *flash);
 
 /* Back to reading the array; contents stay. Not while vCPUs run. */
 void pv_flash_reset(struct pv_flash *flash);
+
+/* Its mode, and the contents of one that the guest can change. Not while vCPUs run. */
+void pv_flash_record(struct pv_flash *flash, struct pv_record *record);
 
 /* Copies a whole file, at most as large as the bank, to its start. `path` is for messages. */
 int pv_flash_load(struct pv_flash *flash, int fd, const char *path, struct pv_error **err);

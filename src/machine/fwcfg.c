@@ -11,6 +11,7 @@
 
 #include "base/endian.h"
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "memory/address_space.h"
 
@@ -304,6 +305,18 @@ void pv_fwcfg_destroy(struct pv_fwcfg *fwcfg)
         return;
     pv_as_remove(fwcfg->as, fwcfg->address);
     release(fwcfg);
+}
+
+void pv_fwcfg_record(struct pv_fwcfg *fwcfg, struct pv_record *record)
+{
+    pthread_mutex_lock(&fwcfg->lock);
+    pv_record_begin(record, 1, "fw_cfg");
+    pv_record_u16(record, &fwcfg->selected);
+    pv_record_u32(record, &fwcfg->at);
+    pv_record_u32(record, &fwcfg->dma_high);
+    fwcfg->at = PV_MIN(fwcfg->at, selected_item(fwcfg).size);
+    pv_record_end(record);
+    pthread_mutex_unlock(&fwcfg->lock);
 }
 
 void pv_fwcfg_reset(struct pv_fwcfg *fwcfg)

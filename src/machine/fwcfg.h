@@ -12,6 +12,7 @@
 struct pv_address_space;
 struct pv_error;
 struct pv_fwcfg;
+struct pv_record;
 
 /* The items with fixed numbers. */
 enum pv_fwcfg_key {
@@ -37,6 +38,7 @@ int pv_fwcfg_create(struct pv_fwcfg **out, struct pv_address_space *as, uint64_t
 void pv_fwcfg_destroy(struct pv_fwcfg *fwcfg);
 
 /* The selection goes back to item 0; contents stay. */
+void pv_fwcfg_record(struct pv_fwcfg *fwcfg, struct pv_record *record);
 void pv_fwcfg_reset(struct pv_fwcfg *fwcfg);
 
 /*

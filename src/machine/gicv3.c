@@ -27,6 +27,7 @@
 #include "machine/gicv3_impl.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "memory/address_space.h"
 
@@ -205,6 +206,59 @@ static void spi_wire(void *opaque, unsigned line, bool level)
 struct pv_irq pv_gic_spi(struct pv_gic *gic, unsigned intid)
 {
     return (struct pv_irq){.set = spi_wire, .opaque = gic, .line = intid};
+}
+
+/* ---- Snapshots ---- */
+
+static void record_bank(struct pv_record *record, struct gic_bank *bank)
+{
+    uint32_t *const words[] = {&bank->group, &bank->enabled, &bank->latch,
+                               &bank->level, &bank->edge,    &bank->active};
+
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(words); i++)
+        pv_record_u32(record, words[i]);
+    pv_record_bytes(record, bank->priority, sizeof(bank->priority));
+}
+
+static void record_cpu(struct pv_record *record, struct gic_cpu *cpu)
+{
+    record_bank(record, &cpu->bank);
+    pv_record_bool(record, &cpu->asleep);
+    pv_record_u32(record, &cpu->ctlr);
+    pv_record_u8(record, &cpu->pmr);
+    for (unsigned i = 0; i < 2; i++) {
+        pv_record_u8(record, &cpu->bpr[i]);
+        if (cpu->bpr[i] > 7)
+            pv_record_fail(record, EINVAL, "a binary point of %u", cpu->bpr[i]);
+        pv_record_bool(record, &cpu->group_enable[i]);
+        pv_record_u32(record, &cpu->apr[i]);
+    }
+    pv_record_bool(record, &cpu->eoi_mode);
+    pv_record_bool(record, &cpu->cbpr);
+}
+
+void pv_gic_record(struct pv_gic *gic, struct pv_record *record)
+{
+    pthread_mutex_lock(&gic->lock);
+    pv_record_begin(record, 1, "gic");
+    pv_record_same(record, gic->config.vcpus, "the number of CPUs");
+    pv_record_same(record, gic->lpi_config != NULL, "whether there are LPIs");
+    pv_record_u32(record, &gic->ctlr);
+    for (unsigned word = 1; word < GIC_WORDS; word++)
+        record_bank(record, &gic->spi[word]);
+    for (unsigned i = 0; i < PV_GIC_SPIS; i++)
+        pv_record_u64(record, &gic->router[i]);
+    for (unsigned i = 0; i < gic->config.vcpus; i++)
+        record_cpu(record, &gic->cpu[i]);
+    if (gic->lpi_config)
+        gic_lpi_record(gic, record);
+    pv_record_end(record);
+    if (pv_record_loading(record) && pv_record_ok(record)) {
+        for (uint32_t intid = PV_INTID_SPI; intid < PV_INTID_END; intid++)
+            gic_route(gic, intid);
+        gic_update_all(gic);
+    }
+    pthread_mutex_unlock(&gic->lock);
 }
 
 /* ---- Life ---- */

@@ -15,6 +15,7 @@
 struct pv_address_space;
 struct pv_error;
 struct pv_gic;
+struct pv_record;
 
 #define PV_GIC_SPURIOUS 1023u
 
@@ -44,6 +45,9 @@ void pv_gic_destroy(struct pv_gic *gic);
 void pv_gic_reset(struct pv_gic *gic);
 /* Redistributor and CPU interface of one vCPU, when it is switched on. */
 void pv_gic_reset_cpu_interface(struct pv_gic *gic, unsigned vcpu);
+
+/* All of it, the levels of wires too. While no vCPU executes. */
+void pv_gic_record(struct pv_gic *gic, struct pv_record *record);
 
 /* Input wires. Any thread. */
 struct pv_irq pv_gic_spi(struct pv_gic *gic, unsigned intid);

@@ -115,6 +115,8 @@ void gic_cpu_reset(struct gic_cpu *cpu);
 int gic_lpi_init(struct pv_gic *gic, struct pv_error **err);
 void gic_lpi_finish(struct pv_gic *gic);
 void gic_lpi_reset(struct pv_gic *gic);
+/* The LPIs' part of pv_gic_record(); gic->lock held, the caller updates. */
+void gic_lpi_record(struct pv_gic *gic, struct pv_record *record);
 /* An LPI was acknowledged; gic->lock held, the caller updates. */
 void gic_lpi_taken(struct pv_gic *gic, unsigned vcpu, uint32_t intid);
 /* GICR_CTLR.EnableLPIs was written. Reads guest memory: without gic->lock. */

@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "machine/gicv3.h"
 #include "machine/map.h"
@@ -463,6 +464,22 @@ void pv_its_write(void *opaque, uint64_t offset, unsigned size, uint64_t value)
 }
 
 /* ---- Life ---- */
+
+void pv_its_record(struct pv_its *its, struct pv_record *record)
+{
+    pthread_mutex_lock(&its->lock);
+    pv_record_begin(record, 1, "its");
+    pv_record_bool(record, &its->enabled);
+    for (unsigned i = 0; i < TABLES; i++)
+        pv_record_u64(record, &its->baser[i]);
+    pv_record_u64(record, &its->cbaser);
+    pv_record_u64(record, &its->cwriter);
+    pv_record_u64(record, &its->creadr);
+    its->cwriter &= QUEUE_OFFSET;
+    its->creadr &= QUEUE_OFFSET | CREADR_STALLED;
+    pv_record_end(record);
+    pthread_mutex_unlock(&its->lock);
+}
 
 void pv_its_reset(struct pv_its *its)
 {

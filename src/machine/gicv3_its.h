@@ -12,6 +12,7 @@ struct pv_address_space;
 struct pv_error;
 struct pv_gic;
 struct pv_its;
+struct pv_record;
 
 #define PV_ITS_TRANSLATER 0x10040u /* offset of GITS_TRANSLATER */
 
@@ -20,6 +21,9 @@ int pv_its_create(struct pv_its **out, struct pv_address_space *as, struct pv_gi
                   unsigned vcpus, struct pv_error **err);
 void pv_its_destroy(struct pv_its *its);
 void pv_its_reset(struct pv_its *its);
+
+/* Its registers; the tables are in guest memory. While no vCPU executes. */
+void pv_its_record(struct pv_its *its, struct pv_record *record);
 
 /* Where PCI functions send; the device_id of the message is the DeviceID. */
 struct pv_msi_target pv_its_target(struct pv_its *its);

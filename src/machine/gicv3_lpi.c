@@ -17,6 +17,7 @@
  */
 #include "base/error.h"
 #include "base/log.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "machine/gicv3_impl.h"
 #include "memory/address_space.h"
@@ -286,6 +287,43 @@ void gic_lpi_enable(struct pv_gic *gic, unsigned vcpu, bool enable)
         forget(lpi);
     configs_changed(gic);
     pthread_mutex_unlock(&gic->lock);
+}
+
+/* ---- Snapshots ---- */
+
+/* Words of `pending` that are not zero, by number: nearly all are. */
+static void record_pending(struct pv_record *record, struct gic_lpis *lpi)
+{
+    uint32_t count = 0;
+
+    for (unsigned word = 0; word < WORDS; word++)
+        count += lpi->pending[word] != 0;
+    pv_record_limited(record, &count, WORDS);
+    if (pv_record_loading(record))
+        forget(lpi);
+    for (uint32_t word = 0; count && pv_record_ok(record); word++) {
+        if (!pv_record_loading(record) && !lpi->pending[word])
+            continue;
+        uint64_t bits = pv_record_loading(record) ? 0 : lpi->pending[word];
+        pv_record_limited(record, &word, WORDS - 1);
+        pv_record_u64(record, &bits);
+        store_word(lpi, word, bits);
+        count--;
+    }
+}
+
+void gic_lpi_record(struct pv_gic *gic, struct pv_record *record)
+{
+    pv_record_bytes(record, gic->lpi_config, PV_LPIS);
+    for (unsigned i = 0; i < gic->config.vcpus; i++) {
+        struct gic_lpis *lpi = &gic->cpu[i].lpi;
+        pv_record_bool(record, &lpi->enabled);
+        pv_record_u64(record, &lpi->propbaser);
+        pv_record_u64(record, &lpi->pendbaser);
+        record_pending(record, lpi);
+    }
+    for (unsigned i = 0; i < gic->config.vcpus && pv_record_loading(record); i++)
+        find_best(gic, &gic->cpu[i].lpi);
 }
 
 /* ---- Life ---- */

@@ -8,6 +8,7 @@
 #include "machine/interrupts.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "engine/engine.h"
 #include "machine/gicv2m.h"
@@ -178,6 +179,17 @@ int pv_interrupts_reset(struct pv_interrupts *interrupts, struct pv_error **err)
         pv_its_reset(interrupts->its);
     pv_gic_reset(interrupts->gic);
     return 0;
+}
+
+void pv_interrupts_record(struct pv_interrupts *interrupts, struct pv_record *record)
+{
+    if (interrupts->engine_gic) {
+        pv_record_fail(record, ENOTSUP, "this engine's interrupt controller cannot be saved");
+        return;
+    }
+    if (interrupts->its)
+        pv_its_record(interrupts->its, record);
+    pv_gic_record(interrupts->gic, record);
 }
 
 void pv_interrupts_reset_vcpu(struct pv_interrupts *interrupts, unsigned vcpu)

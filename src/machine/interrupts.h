@@ -16,6 +16,7 @@ struct pv_engine;
 struct pv_engine_gic_config;
 struct pv_error;
 struct pv_interrupts;
+struct pv_record;
 
 struct pv_interrupts_config {
     struct pv_address_space *as;
@@ -40,6 +41,9 @@ void pv_interrupts_attach(struct pv_interrupts *interrupts, struct pv_engine *en
 int pv_interrupts_reset(struct pv_interrupts *interrupts, struct pv_error **err);
 /* What belongs to one vCPU, when it goes off. */
 void pv_interrupts_reset_vcpu(struct pv_interrupts *interrupts, unsigned vcpu);
+
+/* All of it; refused where the engine has it. After everything that drives it. */
+void pv_interrupts_record(struct pv_interrupts *interrupts, struct pv_record *record);
 
 /* Where devices are connected. */
 struct pv_irq pv_interrupts_spi(struct pv_interrupts *interrupts, unsigned intid);

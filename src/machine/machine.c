@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "engine/engine.h"
 #include "host/clock.h"
@@ -40,7 +41,7 @@
 
 struct pv_machine {
     struct pv_machine_config config;
-    char *kernel, *initrd, *append;
+    char *kernel, *initrd, *append, *dtb;
     uint64_t mpidr[PV_MAX_VCPUS];
     struct pv_engine *engine;
     struct pv_interrupts *interrupts;
@@ -60,7 +61,7 @@ struct pv_machine {
     /* What vCPU threads ask of the loop's thread. */
     struct pv_event *event;
     pthread_mutex_t lock;
-    bool want_off, want_reset;
+    bool want_off, want_reset, want_pause;
     char *fatal; /* the first message */
 };
 
@@ -227,6 +228,21 @@ static int load_initrd(struct pv_machine *machine, const struct pv_kernel *kerne
     return 0;
 }
 
+static int adopt_fdt(void *buf, const char *path, const struct pv_fdt_config *config,
+                     struct pv_error **err)
+{
+    PV_CLEANUP_FREE uint8_t *blob = NULL;
+    size_t size;
+    int ret = pv_loader_read_file(&blob, &size, PV_LOADER_FDT_ROOM, path, err);
+
+    if (ret >= 0) {
+        ret = pv_fdt_adopt(buf, PV_LOADER_FDT_ROOM, blob, size, config, err);
+        if (ret < 0)
+            pv_error_prefix(err, "%s", path);
+    }
+    return ret < 0 ? pv_error_prefix(err, "device tree") : 0;
+}
+
 static int load_fdt(struct pv_machine *machine, struct pv_error **err)
 {
     PV_CLEANUP_FREE uint8_t *buf = calloc(1, PV_LOADER_FDT_ROOM);
@@ -248,15 +264,16 @@ static int load_fdt(struct pv_machine *machine, struct pv_error **err)
         .firmware = machine->firmware,
         .seed = seed,
     };
-    int ret = pv_fdt_build(buf, PV_LOADER_FDT_ROOM, &config, err);
+    int ret = machine->dtb ? adopt_fdt(buf, machine->dtb, &config, err)
+                           : pv_fdt_build(buf, PV_LOADER_FDT_ROOM, &config, err);
     if (ret < 0)
         return ret;
     return pv_as_write(machine->config.as, machine->boot.fdt, buf, PV_LOADER_FDT_ROOM);
 }
 
 /*
- * Everything the guest finds in RAM, as it was at power-on; kernel and initrd are read anew at each
- * reset. Firmware finds the device tree at the start of RAM.
+ * Everything the guest finds in RAM, as it was at power-on; kernel, initrd and a device tree that
+ * was given are read anew at each reset. Firmware finds the device tree at the start of RAM.
  */
 static int load(struct pv_machine *machine, struct pv_error **err)
 {
@@ -327,9 +344,9 @@ static void handle_event(void *opaque)
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
 
     pthread_mutex_lock(&machine->lock);
-    bool off = machine->want_off, reset = machine->want_reset;
+    bool off = machine->want_off, reset = machine->want_reset, pause = machine->want_pause;
     PV_CLEANUP_FREE char *fatal = PV_STEAL(machine->fatal);
-    machine->want_off = machine->want_reset = false;
+    machine->want_off = machine->want_reset = machine->want_pause = false;
     pthread_mutex_unlock(&machine->lock);
     if (fatal) {
         events->fatal(events->opaque, fatal);
@@ -340,6 +357,8 @@ static void handle_event(void *opaque)
             events->fatal(events->opaque, pv_error_message(err));
         else if (events->reset)
             events->reset(events->opaque);
+    } else if (pause && events->pause) {
+        events->pause(events->opaque);
     }
 }
 
@@ -433,6 +452,7 @@ static int create_firmware(struct pv_machine *machine, struct pv_error **err)
         .vcpus = config->vcpus,
         .mpidr = machine->mpidr,
         .its = config->msi == PV_MSI_ITS ? PV_MAP_ITS : 0,
+        .watchdog = machine->watchdog,
     };
     const struct pv_firmware_config firmware = {
         .as = config->as,
@@ -478,7 +498,7 @@ static int create_parts(struct pv_machine *machine, struct pv_error **err)
         ret = create_buses(machine, err);
     if (ret >= 0)
         ret = create_firmware(machine, err);
-    if (ret >= 0)
+    if (ret >= 0 && !config->empty)
         ret = load(machine, err);
     return ret < 0 ? ret : create_engine(machine, err);
 }
@@ -525,6 +545,7 @@ int pv_machine_create(struct pv_machine **out, const struct pv_machine_config *c
     machine->kernel = copy_string(config->kernel, &ok);
     machine->initrd = copy_string(config->initrd, &ok);
     machine->append = copy_string(config->append, &ok);
+    machine->dtb = copy_string(config->dtb, &ok);
     pthread_mutex_init(&machine->lock, NULL);
     for (unsigned i = 0; i < config->vcpus; i++)
         machine->mpidr[i] = (uint64_t)(i / 16) << 8 | i % 16;
@@ -537,7 +558,7 @@ int pv_machine_create(struct pv_machine **out, const struct pv_machine_config *c
     return 0;
 }
 
-int pv_machine_start(struct pv_machine *machine, struct pv_error **err)
+static int start_engine(struct pv_machine *machine, struct pv_error **err)
 {
     int ret = pv_engine_start(machine->engine, err);
 
@@ -547,8 +568,26 @@ int pv_machine_start(struct pv_machine *machine, struct pv_error **err)
     /* What goes by the board's counter (the watchdog) is to go by the guest's. */
     if (pv_engine_has_timer(machine->config.engine))
         pv_engine_set_counter(machine->engine, pv_gtimer_count(machine->timer));
+    return 0;
+}
+
+int pv_machine_start(struct pv_machine *machine, struct pv_error **err)
+{
+    int ret = start_engine(machine, err);
+
+    if (ret < 0)
+        return ret;
     ret = boot(machine);
     return ret < 0 ? pv_error_set(err, -ret, "the first vCPU does not start") : 0;
+}
+
+int pv_machine_prepare(struct pv_machine *machine, struct pv_error **err)
+{
+    int ret = start_engine(machine, err);
+
+    if (ret >= 0)
+        pv_machine_pause(machine);
+    return ret;
 }
 
 void pv_machine_stop(struct pv_machine *machine)
@@ -577,6 +616,39 @@ void pv_machine_resume(struct pv_machine *machine)
     pv_engine_resume(machine->engine);
 }
 
+bool pv_machine_quiet(struct pv_machine *machine, bool quiet)
+{
+    bool pci = pv_pci_bus_quiet(machine->pci, quiet);
+    bool mmio = pv_virtio_mmio_bank_quiet(machine->virtio, quiet);
+
+    return pci && mmio;
+}
+
+/* The interrupt controller comes last: what drives its wires may not change what it has latched. */
+void pv_machine_record(struct pv_machine *machine, struct pv_record *record)
+{
+    pv_record_begin(record, 1, "machine");
+    pv_record_same(record, machine->config.vcpus, "the number of CPUs");
+    pv_record_same(record, machine->config.ram_size, "the size of memory");
+    pv_record_same(record, machine->config.msi, "how PCI functions interrupt");
+    pv_record_same(record, machine->watchdog != NULL, "whether there is a watchdog");
+    pv_record_same(record, machine->firmware != NULL, "whether there is firmware");
+    pv_record_end(record);
+    for (unsigned i = 0; i < machine->config.vcpus && pv_record_ok(record); i++)
+        pv_vcpu_record(pv_engine_vcpu(machine->engine, i), record);
+    pv_gtimer_record(machine->timer, record);
+    pv_pl011_record(machine->uart, record);
+    pv_pl031_record(machine->rtc, record);
+    pv_pl061_record(machine->gpio, record);
+    if (machine->watchdog)
+        pv_watchdog_record(machine->watchdog, record);
+    if (machine->firmware)
+        pv_firmware_record(machine->firmware, record);
+    pv_pci_bus_record(machine->pci, record);
+    pv_virtio_mmio_bank_record(machine->virtio, record);
+    pv_interrupts_record(machine->interrupts, record);
+}
+
 void pv_machine_destroy(struct pv_machine *machine)
 {
     if (!machine)
@@ -603,6 +675,7 @@ void pv_machine_destroy(struct pv_machine *machine)
     free(machine->kernel);
     free(machine->initrd);
     free(machine->append);
+    free(machine->dtb);
     free(machine);
 }
 
@@ -626,8 +699,18 @@ void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action)
     pthread_mutex_lock(&machine->lock);
     machine->want_off |= action == PV_ACTION_POWEROFF;
     machine->want_reset |= action == PV_ACTION_RESET;
+    machine->want_pause |= action == PV_ACTION_PAUSE;
     pthread_mutex_unlock(&machine->lock);
     pv_event_signal(machine->event);
+}
+
+int pv_machine_set_boot_order(struct pv_machine *machine, const struct pv_buffer *order,
+                              struct pv_error **err)
+{
+    if (!machine->firmware)
+        return pv_error_set(err, EINVAL,
+                            "a boot order is for firmware, and there is none; use --firmware uefi");
+    return pv_firmware_set_boot_order(machine->firmware, order, err);
 }
 
 enum pv_machine_msi pv_machine_msi(const struct pv_machine *machine)

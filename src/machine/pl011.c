@@ -7,6 +7,7 @@
 #include "machine/pl.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "host/chardev.h"
 #include "machine/map.h"
@@ -197,6 +198,24 @@ void pv_pl011_reset(struct pv_pl011 *uart)
 {
     pthread_mutex_lock(&uart->lock);
     reset_locked(uart);
+    pthread_mutex_unlock(&uart->lock);
+}
+
+void pv_pl011_record(struct pv_pl011 *uart, struct pv_record *record)
+{
+    uint32_t *const registers[] = {&uart->ilpr, &uart->ibrd, &uart->fbrd, &uart->lcrh, &uart->cr,
+                                   &uart->ifls, &uart->imsc, &uart->ris,  &uart->dmacr};
+
+    pthread_mutex_lock(&uart->lock);
+    pv_record_begin(record, 1, "pl011");
+    pv_record_bytes(record, uart->fifo, sizeof(uart->fifo));
+    pv_record_limited(record, &uart->head, FIFO_SIZE - 1);
+    pv_record_limited(record, &uart->count, FIFO_SIZE);
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(registers); i++)
+        pv_record_u32(record, registers[i]);
+    pv_record_end(record);
+    if (pv_record_loading(record))
+        update(uart);
     pthread_mutex_unlock(&uart->lock);
 }
 

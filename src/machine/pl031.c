@@ -3,6 +3,7 @@
 #include "machine/pl.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "host/clock.h"
 #include "host/loop.h"
@@ -32,6 +33,7 @@ struct pv_pl031 {
     struct pv_timer *alarm;
     uint32_t offset; /* guest's time minus the host's, modulo 2^32 */
     uint32_t match, load, imsc, ris;
+    bool armed; /* the alarm waits for the match */
 };
 
 static uint32_t now(const struct pv_pl031 *rtc)
@@ -51,6 +53,7 @@ static void arm(struct pv_pl031 *rtc)
     uint32_t seconds = rtc->match - now(rtc);
     uint64_t into = pv_clock_wall_ns() % PV_NSEC_PER_SEC;
 
+    rtc->armed = seconds;
     if (seconds == 0) {
         rtc->ris = 1;
         pv_timer_set(rtc->alarm, UINT64_MAX);
@@ -124,8 +127,29 @@ void pv_pl031_reset(struct pv_pl031 *rtc)
 {
     pthread_mutex_lock(&rtc->lock);
     rtc->match = rtc->load = rtc->imsc = rtc->ris = 0; /* the time itself is battery-backed */
+    rtc->armed = false;
     pv_timer_set(rtc->alarm, UINT64_MAX);
     update(rtc);
+    pthread_mutex_unlock(&rtc->lock);
+}
+
+/* The guest's clock goes on by the host's: it shows the time of day after a restore, too. */
+void pv_pl031_record(struct pv_pl031 *rtc, struct pv_record *record)
+{
+    uint32_t *const registers[] = {&rtc->offset, &rtc->match, &rtc->load, &rtc->imsc, &rtc->ris};
+
+    pthread_mutex_lock(&rtc->lock);
+    bool armed = rtc->armed;
+    pv_record_begin(record, 1, "pl031");
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(registers); i++)
+        pv_record_u32(record, registers[i]);
+    pv_record_bool(record, &armed);
+    pv_record_end(record);
+    if (pv_record_loading(record) && pv_record_ok(record)) {
+        update(rtc);
+        if (armed)
+            arm(rtc);
+    }
     pthread_mutex_unlock(&rtc->lock);
 }
 

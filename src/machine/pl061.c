@@ -6,6 +6,7 @@
 #include "machine/pl.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "host/clock.h"
 #include "host/loop.h"
@@ -164,6 +165,24 @@ void pv_pl061_reset(struct pv_pl061 *gpio)
     gpio->output = gpio->dir = gpio->is = gpio->ibe = gpio->iev = gpio->ie = gpio->afsel = 0;
     gpio->edges = 0;
     update(gpio);
+    pthread_mutex_unlock(&gpio->lock);
+}
+
+/* A press under way ends with the finger that made it: it is not part of the state. */
+void pv_pl061_record(struct pv_pl061 *gpio, struct pv_record *record)
+{
+    pthread_mutex_lock(&gpio->lock);
+    uint8_t input = gpio->input & (uint8_t)~gpio->pressed;
+    uint8_t *const registers[] = {&input,     &gpio->output, &gpio->dir,   &gpio->is,   &gpio->ibe,
+                                  &gpio->iev, &gpio->ie,     &gpio->afsel, &gpio->edges};
+    pv_record_begin(record, 1, "pl061");
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(registers); i++)
+        pv_record_u8(record, registers[i]);
+    pv_record_end(record);
+    if (pv_record_loading(record)) {
+        gpio->input = input | gpio->pressed;
+        update(gpio);
+    }
     pthread_mutex_unlock(&gpio->lock);
 }
 

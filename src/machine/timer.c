@@ -9,6 +9,7 @@
 #include "machine/timer.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "engine/engine.h"
 #include "host/clock.h"
@@ -78,12 +79,18 @@ uint64_t pv_gtimer_ticks_ns(const struct pv_gtimer *timer, uint64_t ticks)
     return ns > UINT64_MAX ? UINT64_MAX : (uint64_t)ns;
 }
 
-/* The host time at which the counter reaches `cval`; UINT64_MAX when that is never. */
+/*
+ * The host time at which the counter reaches `cval`; UINT64_MAX when that is never. The counter of
+ * a restored guest may be ahead of the host's clock: base_ns is then as if below zero.
+ */
 static uint64_t deadline(const struct pv_gtimer *timer, uint64_t cval)
 {
+    uint64_t now = timer->config.now_ns(), gone = now - timer->base_ns;
     uint64_t ns = pv_gtimer_ticks_ns(timer, cval);
 
-    return __builtin_add_overflow(ns, timer->base_ns, &ns) ? UINT64_MAX : ns;
+    if (ns == UINT64_MAX)
+        return UINT64_MAX;
+    return __builtin_add_overflow(ns > gone ? ns - gone : 0, now, &ns) ? UINT64_MAX : ns;
 }
 
 static void update(struct comparator *cmp)
@@ -215,6 +222,30 @@ void pv_gtimer_reset_vcpu(struct pv_gtimer *timer, unsigned vcpu)
         cmp->cval = 0;
         update(cmp);
     }
+    pthread_mutex_unlock(&timer->lock);
+}
+
+void pv_gtimer_record(struct pv_gtimer *timer, struct pv_record *record)
+{
+    uint64_t count = counter(timer);
+
+    pthread_mutex_lock(&timer->lock);
+    pv_record_begin(record, 1, "timers");
+    pv_record_same(record, timer->config.frequency, "the counter's frequency");
+    pv_record_u64(record, &count);
+    for (unsigned vcpu = 0; vcpu < timer->config.vcpus; vcpu++) {
+        for (unsigned i = 0; i < TIMERS; i++) {
+            struct comparator *cmp = &timer->comparators[vcpu][i];
+            pv_record_u32(record, &cmp->ctl);
+            cmp->ctl &= CTL_ENABLE | CTL_IMASK;
+            pv_record_u64(record, &cmp->cval);
+            pv_record_bool(record, &cmp->level);
+        }
+    }
+    pv_record_end(record);
+    /* Levels are as the GIC's record has them: the next update drives what changed since. */
+    if (pv_record_loading(record) && pv_record_ok(record))
+        timer->base_ns = timer->frozen_ns - pv_gtimer_ticks_ns(timer, count);
     pthread_mutex_unlock(&timer->lock);
 }
 

@@ -13,6 +13,7 @@
 struct pv_error;
 struct pv_gtimer;
 struct pv_loop;
+struct pv_record;
 
 struct pv_gtimer_config {
     struct pv_loop *loop;
@@ -37,6 +38,12 @@ void pv_gtimer_reset_vcpu(struct pv_gtimer *timer, unsigned vcpu);
  */
 void pv_gtimer_freeze(struct pv_gtimer *timer);
 void pv_gtimer_thaw(struct pv_gtimer *timer);
+
+/*
+ * Counter and timers; while frozen. A loaded counter goes on from where it stood. The GIC's record
+ * has what they drive.
+ */
+void pv_gtimer_record(struct pv_gtimer *timer, struct pv_record *record);
 
 /* CNTVCT. */
 uint64_t pv_gtimer_count(const struct pv_gtimer *timer);

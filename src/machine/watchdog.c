@@ -9,6 +9,7 @@
 #include "machine/watchdog.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "host/clock.h"
 #include "host/loop.h"
@@ -189,6 +190,22 @@ void pv_watchdog_reset(struct pv_watchdog *wdt)
     wdt->status = 0;
     wdt->length = wdt->compare = 0;
     arm(wdt);
+    pthread_mutex_unlock(&wdt->lock);
+}
+
+/* After the counter that it goes by. */
+void pv_watchdog_record(struct pv_watchdog *wdt, struct pv_record *record)
+{
+    pthread_mutex_lock(&wdt->lock);
+    pv_record_begin(record, 1, "watchdog");
+    pv_record_u32(record, &wdt->status);
+    pv_record_u64(record, &wdt->length);
+    pv_record_u64(record, &wdt->compare);
+    wdt->status &= WCS_ENABLE | WCS_WS0 | WCS_WS1;
+    wdt->length = pv_bits(wdt->length, 0, WOR_BITS);
+    pv_record_end(record);
+    if (pv_record_loading(record))
+        arm(wdt);
     pthread_mutex_unlock(&wdt->lock);
 }
 

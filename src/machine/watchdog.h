@@ -12,6 +12,7 @@ struct pv_address_space;
 struct pv_error;
 struct pv_gtimer;
 struct pv_loop;
+struct pv_record;
 struct pv_watchdog;
 
 struct pv_watchdog_config {
@@ -27,6 +28,7 @@ int pv_watchdog_create(struct pv_watchdog **out, const struct pv_watchdog_config
                        struct pv_error **err);
 void pv_watchdog_destroy(struct pv_watchdog *wdt);
 void pv_watchdog_reset(struct pv_watchdog *wdt);
+void pv_watchdog_record(struct pv_watchdog *wdt, struct pv_record *record);
 /* A host timer expired: what passes by itself when the counter gets there. Also for tests. */
 void pv_watchdog_check(struct pv_watchdog *wdt);
 

@@ -153,6 +153,11 @@ int pv_pci_add_window(struct pv_pci_function *function, unsigned index, uint64_t
     return add_bar(function, index, &bar, true, err);
 }
 
+unsigned pv_pci_function_slot(const struct pv_pci_function *function)
+{
+    return function->slot;
+}
+
 uint64_t pv_pci_bar_address(const struct pv_pci_function *function, unsigned bar)
 {
     pthread_mutex_lock(&function->bus->root->lock);
@@ -219,6 +224,12 @@ static void intx_command(struct pv_pci_function *function)
     function->intx_disabled = command & PCI_COMMAND_INTX_DISABLE;
     drive_intx(function);
     pthread_mutex_unlock(&function->bus->root->irq_lock);
+}
+
+void pci_config_loaded(struct pv_pci_function *function)
+{
+    intx_command(function);
+    pci_follow_bridge(function);
 }
 
 /* ---- Configuration space ---- */

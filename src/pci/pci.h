@@ -19,6 +19,7 @@ struct pv_mmio_ops;
 struct pv_pci_bus;
 struct pv_pci_function;
 struct pv_pci_port;
+struct pv_record;
 
 struct pv_pci_bus_config {
     struct pv_address_space *as;
@@ -36,6 +37,18 @@ void pv_pci_bus_destroy(struct pv_pci_bus *bus);
 
 /* As a machine reset does: configuration registers and devices go back to their initial state. */
 void pv_pci_bus_reset(struct pv_pci_bus *bus);
+
+/*
+ * While quiet, functions begin no new work; whether all have also done what they had begun. For
+ * snapshots, as what follows.
+ */
+bool pv_pci_bus_quiet(struct pv_pci_bus *bus, bool quiet);
+
+/*
+ * The state of the root bus, its ports and functions. While they are quiet and no vCPU executes. A
+ * card in a port's slot is refused.
+ */
+void pv_pci_bus_record(struct pv_pci_bus *bus, struct pv_record *record);
 
 struct pv_pci_function_config {
     uint16_t vendor, device, subsystem_vendor, subsystem;
@@ -55,6 +68,12 @@ struct pv_pci_function_ops {
     void (*config_read)(void *opaque, unsigned offset, unsigned size);
     void (*config_written)(void *opaque, unsigned offset, unsigned size);
     void (*reset)(void *opaque);
+    /*
+     * As pv_pci_bus_quiet() and pv_pci_bus_record(), of what is behind the function. Called without
+     * any PCI lock. NULL for functions that have no state beside what pci/ keeps.
+     */
+    bool (*quiet)(void *opaque, bool quiet);
+    void (*record)(void *opaque, struct pv_record *record);
     void (*destroy)(void *opaque);
 };
 
@@ -67,6 +86,9 @@ int pv_pci_function_create(struct pv_pci_function **out, struct pv_pci_bus *bus,
                            const struct pv_pci_function_ops *ops, void *opaque,
                            struct pv_error **err);
 void pv_pci_function_destroy(struct pv_pci_function *function);
+
+/* Its slot on its bus. */
+unsigned pv_pci_function_slot(const struct pv_pci_function *function);
 
 /* A memory BAR backed by MMIO handlers. Size is a power of two; before the guest sees it. */
 int pv_pci_add_bar(struct pv_pci_function *function, unsigned bar, uint64_t size, bool is64,

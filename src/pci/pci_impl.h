@@ -172,6 +172,9 @@ void pci_follow_bridge(struct pv_pci_function *function);
 /* Configuration space as at power-on. Lock held; ops->reset is called without. */
 void pci_clear_config(struct pv_pci_function *function);
 
+/* Configuration space came from a record: what follows from it but for maps. Lock held. */
+void pci_config_loaded(struct pv_pci_function *function);
+
 /* root_port.c; lock held but for the last */
 /* The guest wrote `value` there; bits that it cannot change have been kept. */
 void pci_port_written(struct pv_pci_port *port, unsigned offset, unsigned size, uint64_t value);
@@ -186,6 +189,9 @@ struct pv_pci_bus *pci_port_bus(struct pv_pci_port *port, unsigned bus);
 uint8_t pci_port_secondary(const struct pv_pci_port *port);
 /* After pci_clear_config(): the state of the slot at power-on. */
 void pci_port_power_on(struct pv_pci_port *port);
+
+/* The port's registers that follow from its slot, from a record of an empty one. */
+void pci_port_load_status(struct pv_pci_port *port, const uint8_t *config);
 
 /* msix.c */
 int pci_msix_init(struct pv_pci_function *function, unsigned bar, unsigned vectors,

@@ -288,6 +288,14 @@ void pci_port_power_on(struct pv_pci_port *port)
     change_status(port, EVENTS | STATUS_LINK, 0);
 }
 
+/* Events that the guest has not acknowledged yet; the link is down, as that of an empty slot. */
+void pci_port_load_status(struct pv_pci_port *port, const uint8_t *config)
+{
+    uint16_t status = pci_load16(config + port->express + SLOT_STA);
+
+    pci_store16(registers(port, SLOT_STA), status & (EVENTS | STATUS_LINK));
+}
+
 /* ---- The host's side ---- */
 
 struct pv_pci_bus *pv_pci_port_bus(struct pv_pci_port *port)

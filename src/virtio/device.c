@@ -9,6 +9,7 @@
  */
 #include "base/error.h"
 #include "base/log.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "host/loop.h"
 #include "virtio/device_impl.h"
@@ -34,7 +35,7 @@ static void run_queues(void *opaque)
     for (; todo; todo &= todo - 1) {
         struct pv_virtq *queue = &dev->queues[__builtin_ctzll(todo)];
         const uint8_t mask = PV_VIRTIO_STATUS_DRIVER_OK | PV_VIRTIO_STATUS_NEEDS_RESET;
-        if (queue->enabled && (dev->status & mask) == PV_VIRTIO_STATUS_DRIVER_OK)
+        if (queue->enabled && !dev->quiet && (dev->status & mask) == PV_VIRTIO_STATUS_DRIVER_OK)
             dev->ops->queue_ready(dev, queue->index);
     }
     pv_virtio_unlock(dev);
@@ -167,21 +168,72 @@ void pv_virtio_fail(struct pv_virtio_device *dev, const char *fmt, ...)
 
 /* ---- For transports ---- */
 
+/* What the driver made available while nobody looked. */
+static void notify_all(struct pv_virtio_device *dev)
+{
+    for (unsigned i = 0; i < dev->queue_count; i++)
+        if (dev->queues[i].enabled)
+            pv_virtio_queue_notify(dev, i);
+}
+
 void pv_virtio_allow_dma(struct pv_virtio_device *dev, bool allow)
 {
     bool again = allow && dev->no_dma;
 
     dev->no_dma = !allow;
-    for (unsigned i = 0; again && i < dev->queue_count; i++)
-        if (dev->queues[i].enabled)
-            pv_virtio_queue_notify(dev, i);
+    if (again)
+        notify_all(dev);
+}
+
+bool pv_virtio_quiet(struct pv_virtio_device *dev, bool quiet)
+{
+    bool again = dev->quiet && !quiet;
+
+    dev->quiet = quiet;
+    if (again)
+        notify_all(dev);
+    return !quiet || !dev->ops->busy || !dev->ops->busy(dev);
+}
+
+void pv_virtio_record(struct pv_virtio_device *dev, struct pv_record *record)
+{
+    const bool loading = pv_record_loading(record);
+
+    if (!dev->ops->record) {
+        pv_record_fail(record, ENOTSUP,
+                       "a VM with a virtio %s device cannot be saved while it runs",
+                       dev->ops->name);
+        return;
+    }
+    pv_record_begin(record, 1, "virtio %s", dev->ops->name);
+    pv_record_same(record, dev->queue_count, "the number of queues");
+    pv_record_u64(record, &dev->driver_features);
+    pv_record_u8(record, &dev->status);
+    pv_record_u8(record, &dev->config_generation);
+    if ((dev->status & PV_VIRTIO_STATUS_FEATURES_OK) &&
+        (dev->driver_features & ~dev->offered_features))
+        pv_record_fail(record, ENOTSUP, "the guest uses features %#llx that are not offered here",
+                       (unsigned long long)(dev->driver_features & ~dev->offered_features));
+    for (unsigned i = 0; i < dev->queue_count && pv_record_ok(record); i++)
+        pv_virtq_record(&dev->queues[i], record);
+    if (pv_record_ok(record))
+        dev->ops->record(dev, record);
+    pv_record_end(record);
+    if (loading && pv_record_ok(record))
+        notify_all(dev);
 }
 
 void pv_virtio_attach(struct pv_virtio_device *dev, const struct pv_virtio_transport_ops *ops,
-                      void *opaque)
+                      unsigned slot, void *opaque)
 {
     dev->transport = ops;
     dev->transport_opaque = opaque;
+    dev->slot = slot;
+}
+
+unsigned pv_virtio_slot(const struct pv_virtio_device *dev)
+{
+    return dev->slot;
 }
 
 uint32_t pv_virtio_device_features(const struct pv_virtio_device *dev, uint32_t word)

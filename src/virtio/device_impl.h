@@ -41,6 +41,7 @@ struct pv_virtio_device {
     uint64_t offered_features;
     uint8_t status;
     bool no_dma; /* by the transport's word */
+    bool quiet;  /* no chains are taken */
     uint8_t config_generation;
     unsigned failures; /* since creation: the log stays readable when a guest fails on purpose */
     unsigned queue_count;
@@ -48,6 +49,7 @@ struct pv_virtio_device {
     struct pv_virtq_scratch *scratch;
     const struct pv_virtio_transport_ops *transport;
     void *transport_opaque;
+    unsigned slot;             /* of the transport's */
     _Atomic uint64_t notified; /* a bit for each queue, set without the lock */
     struct pv_event *work;     /* runs queue_ready on the loop */
 };

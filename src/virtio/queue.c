@@ -22,6 +22,7 @@
 #include "virtio/queue.h"
 
 #include "base/checked.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "memory/address_space.h"
 #include "virtio/device_impl.h"
@@ -89,6 +90,44 @@ bool pv_virtq_running(const struct pv_virtq *queue)
 bool pv_virtq_has_work(struct pv_virtq *queue)
 {
     return pv_virtq_running(queue) && queue->ring->available(queue);
+}
+
+/* ---- Snapshots ---- */
+
+/*
+ * Where the device is in the ring. Chains that it holds are the last that it took (see
+ * pv_virtio_device_ops.record), so going back by as many is the same as not having taken them.
+ */
+static void record_place(struct pv_virtq *queue, struct pv_record *record)
+{
+    uint16_t available = 0, used = 0;
+
+    if (!pv_record_loading(record))
+        queue->ring->get_place(queue, &available, &used);
+    pv_record_u16(record, &available);
+    pv_record_u16(record, &used);
+    if (pv_record_loading(record) && pv_record_ok(record) &&
+        queue->ring->set_place(queue, available, used) < 0)
+        pv_record_fail(record, EINVAL, "queue %u: places %#x and %#x are not in its ring",
+                       queue->index, available, used);
+}
+
+void pv_virtq_record(struct pv_virtq *queue, struct pv_record *record)
+{
+    bool enabled = queue->enabled;
+
+    pv_record_bool(record, &enabled);
+    pv_record_u16(record, &queue->size);
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(queue->address); i++)
+        pv_record_u64(record, &queue->address[i]);
+    if (enabled && pv_record_loading(record) && pv_record_ok(record)) {
+        pv_virtq_enable(queue);
+        if (!queue->enabled)
+            pv_record_fail(record, EINVAL, "queue %u: its ring cannot be where it says",
+                           queue->index);
+    }
+    if (enabled && pv_record_ok(record))
+        record_place(queue, record);
 }
 
 /* ---- Reading a chain ---- */
@@ -177,7 +216,7 @@ static int keep(struct pv_virtq_walk *walk)
 int pv_virtq_pop(struct pv_virtq *queue, struct pv_virtq_chain *chain)
 {
     *chain = (struct pv_virtq_chain){0};
-    if (!pv_virtq_running(queue))
+    if (!pv_virtq_running(queue) || queue->dev->quiet)
         return 0;
     const struct pv_virtq_ring_ops *ring = queue->ring;
     if (!ring->available(queue) && !ring->wait(queue))

@@ -66,6 +66,9 @@ void pv_virtq_reset(struct pv_virtq *queue);
 /* Maps the ring; a bad one fails the device. */
 void pv_virtq_enable(struct pv_virtq *queue);
 
+/* Its part of pv_virtio_record(). */
+void pv_virtq_record(struct pv_virtq *queue, struct pv_record *record);
+
 /* ---- Between queue.c and the formats ---- */
 
 #define PV_VIRTQ_DESC_NEXT     1u
@@ -97,6 +100,12 @@ struct pv_virtq_ring_ops {
     void (*put)(struct pv_virtq *queue, const struct pv_virtq_chain *chain, uint32_t written);
     /* Makes the pending ones visible. */
     void (*publish)(struct pv_virtq *queue);
+    /*
+     * The next entries to take, as if those in flight had not been taken, and to use: for records.
+     * Setting is right after map().
+     */
+    void (*get_place)(const struct pv_virtq *queue, uint16_t *available, uint16_t *used);
+    int (*set_place)(struct pv_virtq *queue, uint16_t available, uint16_t used);
     /* Whether the driver wants an interrupt for the last `unsignalled` entries. */
     bool (*wants_interrupt)(const struct pv_virtq *queue);
 };

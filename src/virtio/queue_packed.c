@@ -210,7 +210,41 @@ static bool wants_interrupt(const struct pv_virtq *queue)
     return back > 0 && (unsigned)back <= queue->unsignalled;
 }
 
+/* As 2.7.13.1's off and wrap have it: 15 bits of index, and the wrap counter. */
+static uint16_t cursor_word(const struct pv_virtq_cursor *at)
+{
+    return (uint16_t)(at->index | at->wrap << 15);
+}
+
+static void get_place(const struct pv_virtq *queue, uint16_t *available, uint16_t *used)
+{
+    struct pv_virtq_cursor at = queue->packed.next_avail;
+
+    if (at.index >= queue->in_flight) {
+        at.index = (uint16_t)(at.index - queue->in_flight);
+    } else {
+        at.index = (uint16_t)(at.index + queue->size - queue->in_flight);
+        at.wrap = !at.wrap;
+    }
+    *available = cursor_word(&at);
+    *used = cursor_word(&queue->packed.next_used);
+}
+
+static int set_place(struct pv_virtq *queue, uint16_t available, uint16_t used)
+{
+    const uint16_t index = 0x7fff;
+
+    if ((available & index) >= queue->size || (used & index) >= queue->size)
+        return -EINVAL;
+    queue->packed.next_avail =
+        (struct pv_virtq_cursor){.index = available & index, .wrap = available >> 15};
+    queue->packed.next_used = (struct pv_virtq_cursor){.index = used & index, .wrap = used >> 15};
+    return 0;
+}
+
 const struct pv_virtq_ring_ops pv_virtq_packed = {
+    .get_place = get_place,
+    .set_place = set_place,
     .map = map,
     .available = available,
     .wait = ask_for_more,

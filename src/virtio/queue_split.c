@@ -193,7 +193,22 @@ static bool wants_interrupt(const struct pv_virtq *queue)
     return (uint16_t)(queue->split.next_used - event - 1) < queue->unsignalled;
 }
 
+static void get_place(const struct pv_virtq *queue, uint16_t *available, uint16_t *used)
+{
+    *available = (uint16_t)(queue->split.next_avail - queue->in_flight);
+    *used = queue->split.next_used;
+}
+
+static int set_place(struct pv_virtq *queue, uint16_t available, uint16_t used)
+{
+    queue->split.next_avail = available;
+    queue->split.next_used = used;
+    return 0;
+}
+
 const struct pv_virtq_ring_ops pv_virtq_split = {
+    .get_place = get_place,
+    .set_place = set_place,
     .map = map,
     .available = available,
     .wait = ask_for_more,

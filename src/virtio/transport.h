@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct pv_record;
 struct pv_virtio_device;
 
 /* Device status, section 2.1. */
@@ -33,9 +34,9 @@ struct pv_virtio_transport_ops {
     void (*reset)(void *opaque);
 };
 
-/* Once, before the guest runs; no lock. */
+/* Once, before the guest sees the device, which is in `slot` now; no lock. */
 void pv_virtio_attach(struct pv_virtio_device *dev, const struct pv_virtio_transport_ops *ops,
-                      void *opaque);
+                      unsigned slot, void *opaque);
 
 /* Half a feature word: `word` 0 is bits 31:0, 1 is bits 63:32, others read as 0. */
 uint32_t pv_virtio_device_features(const struct pv_virtio_device *dev, uint32_t word);
@@ -88,6 +89,18 @@ void pv_virtio_queue_notify(struct pv_virtio_device *dev, unsigned queue);
  * and buffers that it finishes are not given back.
  */
 void pv_virtio_allow_dma(struct pv_virtio_device *dev, bool allow);
+
+/*
+ * While quiet, the device takes no chains from its queues; whether it is also done with those that
+ * it took before.
+ */
+bool pv_virtio_quiet(struct pv_virtio_device *dev, bool quiet);
+
+/*
+ * The device's state and that of its queues; while it is quiet, done and no vCPU executes. What a
+ * driver gave it and it still holds, empty buffers say, is saved as not taken yet.
+ */
+void pv_virtio_record(struct pv_virtio_device *dev, struct pv_record *record);
 
 /* Back to the initial state, as by writing status 0. */
 void pv_virtio_reset(struct pv_virtio_device *dev);

@@ -23,6 +23,7 @@
 struct pv_address_space;
 struct pv_error;
 struct pv_loop;
+struct pv_record;
 struct pv_virtio_device;
 struct pv_virtq;
 
@@ -74,6 +75,17 @@ struct pv_virtio_device_ops {
     void (*queue_reset)(struct pv_virtio_device *dev, unsigned queue);
     /* The driver made buffers available in `queue`. On dev->loop. */
     void (*queue_ready)(struct pv_virtio_device *dev, unsigned queue);
+    /*
+     * Whether requests are under way that end in an order of their own, so that the state cannot be
+     * recorded yet. NULL for devices that have none.
+     */
+    bool (*busy)(struct pv_virtio_device *dev);
+    /*
+     * Saves or loads what the device's own state is beside its queues. The chains that it holds are
+     * the last that it took from their queue; it takes them again after loading. NULL where that
+     * cannot be done.
+     */
+    void (*record)(struct pv_virtio_device *dev, struct pv_record *record);
     /* Frees the device's own state; the base has been finished. */
     void (*destroy)(struct pv_virtio_device *dev);
 };
@@ -159,6 +171,9 @@ void pv_virtio_unlock(struct pv_virtio_device *dev);
  * the guest runs.
  */
 void pv_virtio_offer_packed(struct pv_virtio_device *dev, bool offer);
+
+/* Where the transport put it: the slot of its PCI bus or of its bank. Once it is plugged in. */
+unsigned pv_virtio_slot(const struct pv_virtio_device *dev);
 
 /* Calls ops->destroy at the end. NULL is fine. */
 void pv_virtio_device_destroy(struct pv_virtio_device *dev);

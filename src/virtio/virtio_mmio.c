@@ -2,6 +2,7 @@
 #include "virtio/virtio_mmio.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "memory/address_space.h"
 #include "virtio/device_impl.h"
@@ -253,6 +254,47 @@ void pv_virtio_mmio_bank_reset(struct pv_virtio_mmio_bank *bank)
     }
 }
 
+bool pv_virtio_mmio_bank_quiet(struct pv_virtio_mmio_bank *bank, bool quiet)
+{
+    bool done = true;
+    for (unsigned i = 0; i < bank->count; i++) {
+        struct pv_virtio_device *dev = bank->slots[i].dev;
+        if (!dev)
+            continue;
+        pv_virtio_lock(dev);
+        done &= pv_virtio_quiet(dev, quiet);
+        pv_virtio_unlock(dev);
+    }
+    return done;
+}
+
+static void record_slot(struct slot *slot, struct pv_record *record)
+{
+    pv_record_begin(record, 1, "virtio-mmio");
+    pv_record_same(record, slot->dev ? slot->dev->ops->id : 0, "what is in a virtio-mmio slot");
+    pv_record_u32(record, &slot->device_features_sel);
+    pv_record_u32(record, &slot->driver_features_sel);
+    pv_record_u32(record, &slot->queue_sel);
+    pv_record_u32(record, &slot->interrupt_status);
+    pv_record_end(record);
+    if (pv_record_loading(record))
+        pv_irq_set(&slot->irq, slot->interrupt_status);
+}
+
+void pv_virtio_mmio_bank_record(struct pv_virtio_mmio_bank *bank, struct pv_record *record)
+{
+    for (unsigned i = 0; i < bank->count && pv_record_ok(record); i++) {
+        struct slot *slot = &bank->slots[i];
+        if (slot->dev)
+            pv_virtio_lock(slot->dev);
+        record_slot(slot, record);
+        if (slot->dev && pv_record_ok(record))
+            pv_virtio_record(slot->dev, record);
+        if (slot->dev)
+            pv_virtio_unlock(slot->dev);
+    }
+}
+
 int pv_virtio_mmio_create(struct pv_virtio_device *dev, struct pv_virtio_mmio_bank *bank, int slot,
                           struct pv_error **err)
 {
@@ -266,6 +308,6 @@ int pv_virtio_mmio_create(struct pv_virtio_device *dev, struct pv_virtio_mmio_ba
     if (slot < 0 || bank->slots[slot].dev)
         return pv_error_set(err, EBUSY, "virtio-mmio %s: no free slot", name);
     bank->slots[slot].dev = dev;
-    pv_virtio_attach(dev, &transport_ops, &bank->slots[slot]);
+    pv_virtio_attach(dev, &transport_ops, (unsigned)slot, &bank->slots[slot]);
     return 0;
 }

@@ -9,10 +9,12 @@
 
 #include "base/irq.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pv_address_space;
 struct pv_error;
+struct pv_record;
 struct pv_virtio_device;
 struct pv_virtio_mmio_bank;
 
@@ -27,6 +29,9 @@ void pv_virtio_mmio_bank_destroy(struct pv_virtio_mmio_bank *bank);
 
 /* Resets every device, as a machine reset does. */
 void pv_virtio_mmio_bank_reset(struct pv_virtio_mmio_bank *bank);
+/* As pv_virtio_quiet() and pv_virtio_record(), of all its devices. */
+bool pv_virtio_mmio_bank_quiet(struct pv_virtio_mmio_bank *bank, bool quiet);
+void pv_virtio_mmio_bank_record(struct pv_virtio_mmio_bank *bank, struct pv_record *record);
 
 /*
  * Puts a device into a slot (slot < 0: the last free one, the order in which Linux probes QEMU's

@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "memory/address_space.h"
 #include "pci/pci.h"
@@ -363,11 +364,50 @@ static void destroy(void *opaque)
     free(vp);
 }
 
+static bool quiet(void *opaque, bool on)
+{
+    struct virtio_pci *vp = opaque;
+    pv_virtio_lock(vp->dev);
+    bool done = pv_virtio_quiet(vp->dev, on);
+    pv_virtio_unlock(vp->dev);
+    return done;
+}
+
+static void record_registers(struct virtio_pci *vp, struct pv_record *record)
+{
+    pv_record_begin(record, 1, "virtio-pci");
+    pv_record_u32(record, &vp->device_feature_select);
+    pv_record_u32(record, &vp->driver_feature_select);
+    pv_record_u16(record, &vp->queue_select);
+    pv_record_u16(record, &vp->config_vector);
+    vp->config_vector = checked_vector(vp, vp->config_vector);
+    pv_record_same(record, vp->dev->queue_count, "the number of queues");
+    for (unsigned i = 0; i < vp->dev->queue_count; i++) {
+        pv_record_u16(record, &vp->queue_vector[i]);
+        vp->queue_vector[i] = checked_vector(vp, vp->queue_vector[i]);
+    }
+    pv_record_u8(record, &vp->isr);
+    pv_record_end(record);
+}
+
+static void record(void *opaque, struct pv_record *record)
+{
+    struct virtio_pci *vp = opaque;
+    bool master = pv_pci_is_master(vp->function);
+    pv_virtio_lock(vp->dev);
+    record_registers(vp, record);
+    vp->dev->no_dma = !master;
+    pv_virtio_record(vp->dev, record);
+    pv_virtio_unlock(vp->dev);
+}
+
 static const struct pv_pci_function_ops function_ops = {
     .name = "virtio-pci",
     .config_read = config_read,
     .config_written = config_written,
     .reset = reset,
+    .quiet = quiet,
+    .record = record,
     .destroy = destroy,
 };
 
@@ -480,7 +520,7 @@ int pv_virtio_pci_create(struct pv_virtio_device *dev, struct pv_pci_bus *bus, i
     }
     vp->dev = dev;
     reset_registers(vp);
-    pv_virtio_attach(dev, &transport_ops, vp);
+    pv_virtio_attach(dev, &transport_ops, pv_pci_function_slot(vp->function), vp);
     pv_virtio_allow_dma(dev, false);
     return 0;
 }

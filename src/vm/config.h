@@ -19,6 +19,7 @@
 #define PV_CONFIG_MAX_SLOTS    16u /* for hotplug */
 #define PV_CONFIG_MAX_GRANTS   16u
 #define PV_CONFIG_MAX_ID       20u /* what a disk's serial number holds */
+#define PV_CONFIG_MAX_BOOT     99u /* a boot index */
 
 enum pv_config_transport {
     PV_TRANSPORT_PCI,
@@ -41,7 +42,8 @@ struct pv_config_disk {
     const char *path;
     bool read_only;
     enum pv_config_disk_bus bus;
-    bool cdrom; /* on SCSI only */
+    bool cdrom;          /* on SCSI only */
+    unsigned boot_index; /* firmware boots from 1 first, then 2 ...; 0: after those */
 };
 
 enum pv_config_net_kind {
@@ -54,6 +56,7 @@ struct pv_config_net {
     enum pv_config_net_kind kind;
     struct pv_port_forward forwards[PV_CONFIG_MAX_FORWARDS];
     size_t forward_count;
+    unsigned boot_index; /* likewise */
 };
 
 enum pv_config_console {
@@ -102,6 +105,7 @@ struct pv_config {
     const char *kernel; /* or NULL, with firmware */
     const char *initrd; /* or NULL */
     const char *append; /* kernel command line, or NULL */
+    const char *dtb;    /* a device tree blob to use instead of the machine's own; or NULL */
 
     enum pv_machine_msi msi;
     enum pv_machine_action watchdog; /* unset: no watchdog */
@@ -122,6 +126,9 @@ struct pv_config {
     struct pv_config_port ports[PV_CONFIG_MAX_PORTS];
     size_t port_count;
 
+    /* The folder of a snapshot to go on from, instead of booting; or NULL. */
+    const char *restore;
+    const char *snapshots;    /* the folder that snapshots go to when confined, or NULL */
     const char *control_path; /* of the control socket, or NULL */
 
     /*

@@ -11,6 +11,7 @@
 #include "device/vsock.h"
 #include "host/chardev.h"
 #include "virtio/virtio.h"
+#include "vm/boot_order.h"
 
 #include <errno.h>
 
@@ -60,7 +61,14 @@ static int add_scsi(const struct pv_vm_sockets *sockets, const struct pv_config 
         close_targets(targets, count);
         return ret;
     }
-    return count ? plug(sockets, device, err) : 0;
+    if (!count)
+        return 0;
+    ret = plug(sockets, device, err);
+    for (size_t i = 0, target = 0; i < config->disk_count && ret >= 0; i++)
+        if (config->disks[i].bus == PV_DISK_SCSI)
+            ret = pv_boot_order_add(sockets->boot, config->disks[i].boot_index, PV_BOOT_SCSI,
+                                    device, (unsigned)target++, err);
+    return ret;
 }
 
 /* ---- Console and ports ---- */

@@ -6,6 +6,7 @@
 #include "vm/config.h"
 
 struct pv_address_space;
+struct pv_boot_order;
 struct pv_chardev;
 struct pv_error;
 struct pv_loop;
@@ -17,6 +18,7 @@ struct pv_vm_sockets {
     struct pv_loop *loop;
     struct pv_address_space *as;
     struct pv_chardev *console;
+    struct pv_boot_order *boot; /* where disks are put down */
     /* Takes a device over, also when it fails. */
     int (*plug)(void *opaque, struct pv_virtio_device *device, struct pv_error **err);
     /* A port of the console has this path on the host. */

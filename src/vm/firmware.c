@@ -46,14 +46,30 @@ static int find(struct pv_firmware_files *files, const struct candidate *candida
                         what, candidates[0].code, package);
 }
 
+static const char *name_of(const struct pv_config *config)
+{
+    return config->firmware ? config->firmware : config->kernel ? "none" : "uefi";
+}
+
+bool pv_firmware_wanted(const struct pv_config *config)
+{
+    return strcmp(name_of(config), "none") != 0;
+}
+
 int pv_firmware_choose(struct pv_firmware_files *files, const struct pv_config *config,
                        struct pv_error **err)
 {
-    const char *name = config->firmware ? config->firmware : config->kernel ? "none" : "uefi";
+    const char *name = name_of(config);
     int ret = 0;
 
-    *files = (struct pv_firmware_files){.acpi = config->acpi != PV_ACPI_OFF};
-    if (!strcmp(name, "none")) {
+    *files = (struct pv_firmware_files){.acpi = config->acpi == PV_ACPI_ON ||
+                                                (config->acpi == PV_ACPI_AUTO && !config->dtb)};
+    if (config->dtb && config->acpi == PV_ACPI_ON) {
+        ret = pv_error_set(err, EINVAL,
+                           "%s: a guest that gets ACPI tables does not look at a device tree; "
+                           "leave one of the two away",
+                           config->dtb);
+    } else if (!strcmp(name, "none")) {
         if (!config->kernel)
             ret = pv_error_set(err, EINVAL, "without firmware a kernel is needed");
         else if (config->acpi == PV_ACPI_ON)

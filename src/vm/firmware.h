@@ -15,6 +15,9 @@ struct pv_firmware_files {
     bool acpi;
 };
 
+/* Whether a config starts firmware at all. */
+bool pv_firmware_wanted(const struct pv_config *config);
+
 int pv_firmware_choose(struct pv_firmware_files *files, const struct pv_config *config,
                        struct pv_error **err);
 

@@ -28,6 +28,7 @@
 #include "pci/pci.h"
 #include "virtio/virtio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/boot_order.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -51,7 +52,8 @@ struct device {
     char id[PV_CONFIG_MAX_ID + 1];
     enum pv_vm_device_kind kind;
     char *detail;
-    unsigned mac; /* of a net: the last byte, which tells those of a VM apart */
+    bool read_only; /* a disk */
+    unsigned mac;   /* of a net: the last byte, which tells those of a VM apart */
     struct pv_virtio_device *virtio;
     struct slot *slot; /* NULL: it stays */
 };
@@ -156,6 +158,7 @@ bool pv_vm_hotplug_device(const struct pv_vm_hotplug *hotplug, size_t index,
         .id = device->id,
         .kind = device->kind,
         .detail = device->detail,
+        .read_only = device->read_only,
         .slot = device->slot ? device->slot->number : 0,
         .leaving = device->slot && device->slot->asked,
     };
@@ -169,6 +172,58 @@ void pv_vm_hotplug_announce(struct pv_vm_hotplug *hotplug)
             pv_net_announce(hotplug->devices[i].virtio);
 }
 
+/* ---- Snapshots of disks ---- */
+
+/* A disk that the guest can write to, or NULL. */
+static struct pv_block *writable_disk(const struct device *device)
+{
+    struct pv_block *block =
+        device->kind == PV_VM_DISK && device->virtio ? pv_blk_block(device->virtio) : NULL;
+
+    return block && !pv_block_read_only(block) ? block : NULL;
+}
+
+int pv_vm_hotplug_keep_disks(struct pv_vm_hotplug *hotplug, const char *name, struct pv_error **err)
+{
+    int ret = 0;
+    size_t i;
+
+    for (i = 0; i < hotplug->device_count && ret >= 0; i++) {
+        struct pv_block *block = writable_disk(&hotplug->devices[i]);
+        ret = block ? pv_block_snapshot_create(block, name, err) : 0;
+        if (ret < 0)
+            pv_error_prefix(err, "disk '%s'", hotplug->devices[i].detail);
+    }
+    for (i -= ret < 0; ret < 0 && i-- > 0;) {
+        struct pv_block *block = writable_disk(&hotplug->devices[i]);
+        if (block)
+            pv_block_snapshot_delete(block, name, NULL);
+    }
+    return ret;
+}
+
+int pv_vm_hotplug_bring_back_disks(struct pv_vm_hotplug *hotplug, const char *name,
+                                   struct pv_error **err)
+{
+    for (size_t i = 0; i < hotplug->device_count; i++) {
+        struct pv_block *block = writable_disk(&hotplug->devices[i]);
+        int ret = block ? pv_block_snapshot_apply(block, name, err) : 0;
+        if (ret < 0)
+            return pv_error_prefix(err, "disk '%s'", hotplug->devices[i].detail);
+    }
+    return 0;
+}
+
+void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name)
+{
+    for (size_t i = 0; i < hotplug->device_count; i++) {
+        PV_CLEANUP_ERROR struct pv_error *err = NULL;
+        struct pv_block *block = writable_disk(&hotplug->devices[i]);
+        if (block && pv_block_snapshot_delete(block, name, &err) < 0)
+            pv_warn(PV_LOG_VM, "disk '%s': %s", hotplug->devices[i].detail, pv_error_message(err));
+    }
+}
+
 /* ---- Making devices ---- */
 
 static int make_disk(struct pv_vm_hotplug *hotplug, struct device *device,
@@ -177,6 +232,8 @@ static int make_disk(struct pv_vm_hotplug *hotplug, struct device *device,
     const struct pv_block_options options = {.read_only = disk->read_only};
     const struct pv_blk_options blk = {.serial = serial, .queues = hotplug->config.queues};
     struct pv_block *block;
+
+    device->read_only = disk->read_only;
     int ret = pv_block_open(&block, hotplug->config.loop, disk->path, &options, err);
 
     if (ret < 0)
@@ -230,6 +287,9 @@ int pv_vm_hotplug_add_disk(struct pv_vm_hotplug *hotplug, const struct pv_config
         ret = make_disk(hotplug, device, disk, disk->id, err);
         if (ret >= 0)
             ret = stay(hotplug, device, err);
+        if (ret >= 0)
+            ret = pv_boot_order_add(hotplug->config.boot, disk->boot_index, PV_BOOT_BLK,
+                                    device->virtio, 0, err);
     }
     return conclude(hotplug, ret);
 }
@@ -245,6 +305,9 @@ int pv_vm_hotplug_add_net(struct pv_vm_hotplug *hotplug, const struct pv_config_
     ret = make_net(hotplug, device, net, err);
     if (ret >= 0)
         ret = stay(hotplug, device, err);
+    if (ret >= 0)
+        ret = pv_boot_order_add(hotplug->config.boot, net->boot_index, PV_BOOT_NET, device->virtio,
+                                0, err);
     return conclude(hotplug, ret);
 }
 

@@ -9,6 +9,7 @@
 #include "vm/vm.h"
 
 struct pv_address_space;
+struct pv_boot_order;
 struct pv_machine;
 struct pv_virtio_device;
 struct pv_vm_hotplug;
@@ -20,6 +21,7 @@ struct pv_vm_hotplug_config {
     unsigned slots;
     unsigned queues; /* of each disk and network */
     bool packed_rings;
+    struct pv_boot_order *boot; /* where devices that stay are put down */
     /* Where devices go that stay: takes one over, also when it fails. */
     int (*plug)(void *opaque, struct pv_virtio_device *device, struct pv_error **err);
     void *opaque;
@@ -48,6 +50,15 @@ int pv_vm_hotplug_detach(struct pv_vm_hotplug *hotplug, const char *id,
                          const struct pv_vm_detach *how, struct pv_error **err);
 bool pv_vm_hotplug_device(const struct pv_vm_hotplug *hotplug, size_t index,
                           struct pv_vm_device *device);
+/*
+ * Keeps what all disks that can be written hold now, under a name inside their images: all of them
+ * or none. Goes back to it, and forgets it.
+ */
+int pv_vm_hotplug_keep_disks(struct pv_vm_hotplug *hotplug, const char *name,
+                             struct pv_error **err);
+int pv_vm_hotplug_bring_back_disks(struct pv_vm_hotplug *hotplug, const char *name,
+                                   struct pv_error **err);
+void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name);
 void pv_vm_hotplug_announce(struct pv_vm_hotplug *hotplug);
 
 #endif

@@ -4,8 +4,10 @@
  * is of it.
  *
  *   NAME/vm.yaml           what it is made of (vm/vmfile.h); its files lie beside
+ *   NAME/vars.fd           its firmware's variables, where vm.yaml names no other file
  *   NAME/log/console.log   all that the guest ever wrote to its console
  *   NAME/log/vm.log        what the process that runs it had to say
+ *   NAME/snapshots/NAME    vm/snapshot_file.h
  *   NAME/run/lock          locked by that process as long as it lives
  *   NAME/run/last          how it went: "running", "stopped", "ended" when its owner said so, or
  *                          "failed: why"
@@ -26,16 +28,18 @@
 
 struct pv_error;
 
-#define PV_LIBRARY_FILE    "vm.yaml"
-#define PV_LIBRARY_LOGS    "log"
-#define PV_LIBRARY_LOG     "log/vm.log"
-#define PV_LIBRARY_OUTPUT  "log/console.log"
-#define PV_LIBRARY_RUN     "run"
-#define PV_LIBRARY_LOCK    "run/lock"
-#define PV_LIBRARY_LAST    "run/last"
-#define PV_LIBRARY_CONTROL "run/control.sock"
-#define PV_LIBRARY_CONSOLE "run/console.sock"
-#define PV_LIBRARY_VSOCK   "run/vsock.sock"
+#define PV_LIBRARY_FILE      "vm.yaml"
+#define PV_LIBRARY_VARS      "vars.fd"
+#define PV_LIBRARY_LOGS      "log"
+#define PV_LIBRARY_LOG       "log/vm.log"
+#define PV_LIBRARY_OUTPUT    "log/console.log"
+#define PV_LIBRARY_RUN       "run"
+#define PV_LIBRARY_LOCK      "run/lock"
+#define PV_LIBRARY_LAST      "run/last"
+#define PV_LIBRARY_CONTROL   "run/control.sock"
+#define PV_LIBRARY_CONSOLE   "run/console.sock"
+#define PV_LIBRARY_SNAPSHOTS "snapshots"
+#define PV_LIBRARY_VSOCK     "run/vsock.sock"
 
 /* The folder that VMs are in; made when it is not there. The caller frees it. */
 int pv_library_folder(char **out, struct pv_error **err);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* How long a guest may take to let go of a device: Linux waits 5 s for a second press, and more for
  * its slot's power. */
@@ -21,6 +22,16 @@ static int out_of_memory(struct pv_error **err)
 }
 
 /* ---- What it is and does ---- */
+
+/* The CPU time that this process has had. */
+static double cpu_seconds(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) < 0)
+        return 0;
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
 
 static int status(void *opaque, struct pv_control_request *request, json_t **result,
                   struct pv_error **err)
@@ -34,6 +45,7 @@ static int status(void *opaque, struct pv_control_request *request, json_t **res
                   info.files_confined, "calls-confined", info.calls_confined);
     if (!*result)
         return out_of_memory(err);
+    json_object_set_new(*result, "cpu-seconds", json_real(cpu_seconds()));
     if (info.balloon) {
         json_object_set_new(*result, "balloon-target", json_integer((json_int_t)info.target));
         json_object_set_new(*result, "balloon-actual", json_integer((json_int_t)info.actual));
@@ -223,6 +235,24 @@ static int detach(void *opaque, struct pv_control_request *request, json_t **res
     return ret == PV_VM_DETACH_LATER ? PV_CONTROL_LATER : ret;
 }
 
+static void snapshot_taken(void *opaque, uint64_t pause_us, struct pv_error **err)
+{
+    pv_control_answer(opaque, *err ? NULL : json_pack("{s:I}", "pause-us", (json_int_t)pause_us),
+                      err);
+}
+
+static int snapshot(void *opaque, struct pv_control_request *request, json_t **result,
+                    struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *folder = pv_control_path_argument(request, "folder");
+
+    if (!folder)
+        return out_of_memory(err);
+    int ret = pv_vm_snapshot(opaque, folder, pv_control_argument(request, "note"), snapshot_taken,
+                             request, err);
+    return ret < 0 ? ret : PV_CONTROL_LATER;
+}
+
 int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *path,
                        struct pv_error **err)
 {
@@ -239,6 +269,7 @@ int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *pa
         {.name = "attach",
          .optional = {"disk", "net", "id", "read-only", "forward"},
          .run = attach},
+        {.name = "snapshot", .required = {"folder"}, .optional = {"note"}, .run = snapshot},
         {.name = "detach", .required = {"id"}, .optional = {"force", "timeout"}, .run = detach},
     };
     return pv_control_create(out, pv_vm_loop(vm), path, verbs, PV_ARRAY_SIZE(verbs), vm, err);

@@ -6,6 +6,7 @@
  */
 #include "vm/vm.h"
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -21,12 +22,15 @@
 #include "virtio/virtio.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_pci.h"
+#include "vm/boot_order.h"
 #include "vm/confine.h"
 #include "vm/control.h"
 #include "vm/devices.h"
 #include "vm/firmware.h"
 #include "vm/graphics.h"
 #include "vm/hotplug.h"
+#include "vm/snapshot.h"
+#include "vm/snapshot_file.h"
 #include "vm/verbs.h"
 
 #include <errno.h>
@@ -61,6 +65,11 @@ struct pv_vm {
     bool confine; /* what follows is said of it */
     bool files_confined, calls_confined;
     unsigned call_sets;
+    bool restored; /* from a snapshot: it only has to go on */
+
+    struct pv_snapshot *snapshot; /* being taken, or NULL */
+    void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
+    void *snapshot_opaque;
 };
 
 /* ---- Events of the machine ---- */
@@ -80,6 +89,12 @@ static void was_reset(void *opaque)
     atomic_store(&vm->told, false);
     if (vm->events.reset)
         vm->events.reset(vm->events.opaque);
+}
+
+static void pause_wanted(void *opaque)
+{
+    if (pv_vm_pause(opaque))
+        pv_warn(PV_LOG_VM, "the VM is paused; 'resume' lets it go on");
 }
 
 static void fatal(void *opaque, const char *message)
@@ -160,9 +175,19 @@ static void guest_panicked(void *opaque, enum pv_panic_event event)
     pv_machine_act(vm->machine, vm->on_panic);
 }
 
+static int set_boot_order(struct pv_vm *vm, const struct pv_boot_order *order,
+                          struct pv_error **err)
+{
+    PV_CLEANUP_BUFFER struct pv_buffer text = PV_BUFFER_INIT(4 * PV_KIB);
+    int ret = pv_boot_order_write(order, &text, err);
+
+    return ret < 0 || !order->count ? ret : pv_machine_set_boot_order(vm->machine, &text, err);
+}
+
 static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
     const unsigned queues = PV_MIN(config->cpus, MAX_QUEUES);
+    struct pv_boot_order boot = {.transport = config->transport};
     const struct pv_vm_hotplug_config hotplug = {
         .loop = vm->loop,
         .as = vm->as,
@@ -170,10 +195,12 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
         .slots = config->hotplug_slots,
         .queues = queues,
         .packed_rings = vm->packed_rings,
+        .boot = &boot,
         .plug = plug,
         .opaque = vm,
     };
-    const struct pv_vm_sockets sockets = {vm->loop, vm->as, vm->console, plug, port_ready, vm};
+    const struct pv_vm_sockets sockets = {vm->loop, vm->as,     vm->console, &boot,
+                                          plug,     port_ready, vm};
     struct pv_virtio_device *rng;
     int ret = pv_vm_hotplug_create(&vm->hotplug, &hotplug, err);
 
@@ -196,9 +223,87 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
         ret = pv_vm_devices_create(&vm->devices, &sockets, config, queues, err);
     if (ret >= 0)
         ret = pv_vm_graphics_create(&vm->graphics, &sockets, config, err);
+    if (ret >= 0)
+        ret = set_boot_order(vm, &boot, err);
     if (ret < 0 || vm->on_panic == PV_ACTION_UNSET)
         return ret;
     return pv_pvpanic_create(pv_machine_pci(vm->machine), guest_panicked, vm, err);
+}
+
+/* ---- Snapshots ---- */
+
+static void snapshot_done(void *opaque, uint64_t pause_us, struct pv_error **err)
+{
+    struct pv_vm *vm = opaque;
+
+    pv_snapshot_destroy(PV_STEAL(vm->snapshot));
+    vm->snapshot_done(vm->snapshot_opaque, pause_us, err);
+}
+
+int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
+                   void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
+                   void *opaque, struct pv_error **err)
+{
+    const struct pv_snapshot_config config = {
+        .loop = vm->loop,
+        .as = vm->as,
+        .machine = vm->machine,
+        .hotplug = vm->hotplug,
+        .folder = folder,
+        .note = note,
+        .engine = pv_engine_name(vm->engine),
+        .memory = vm->memory,
+        .cpus = vm->cpus,
+        .done = snapshot_done,
+        .opaque = vm,
+    };
+
+    if (vm->snapshot)
+        return pv_error_set(err, EBUSY, "a snapshot is being taken already");
+    vm->snapshot_done = done;
+    vm->snapshot_opaque = opaque;
+    return pv_snapshot_create(&vm->snapshot, &config, err);
+}
+
+/* What can be known to be wrong before anything is changed. */
+static int check_snapshot(const struct pv_config *config, const struct pv_snapshot_info *info,
+                          struct pv_error **err)
+{
+    size_t writable = 0;
+
+    for (size_t i = 0; i < config->disk_count; i++)
+        writable += !config->disks[i].read_only;
+    if (writable != info->disk_count)
+        return pv_error_set(err, EINVAL, "it is of a VM with %zu writable disks, this one has %zu",
+                            info->disk_count, writable);
+    if (config->cpus != info->cpus)
+        return pv_error_set(err, EINVAL, "it is of a VM with %u CPUs, this one has %u", info->cpus,
+                            config->cpus);
+    if (config->memory != info->memory)
+        return pv_error_set(err, EINVAL, "it is of a VM with %llu MiB of memory, this one has %llu",
+                            (unsigned long long)(info->memory / PV_MIB),
+                            (unsigned long long)(config->memory / PV_MIB));
+    return 0;
+}
+
+/* The machine is where the snapshot was, and stands still. Disks are changed when all is well. */
+static int restore(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
+{
+    struct pv_snapshot_info info;
+    int ret = pv_snapshot_info_read(&info, config->restore, err);
+
+    if (ret >= 0) {
+        ret = check_snapshot(config, &info, err);
+        if (ret >= 0)
+            ret = pv_snapshot_restore(vm->machine, vm->as, config->restore, err);
+        if (ret >= 0)
+            ret = pv_vm_hotplug_bring_back_disks(vm->hotplug, info.tag, err);
+        if (ret < 0)
+            pv_error_prefix(err, "snapshot '%s'", config->restore);
+    }
+    pv_snapshot_info_finish(&info);
+    vm->restored = true;
+    return ret;
 }
 
 /* ---- Life ---- */
@@ -222,8 +327,10 @@ static int create_parts(struct pv_vm *vm, const struct pv_config *config, struct
         .kernel = config->kernel,
         .initrd = config->initrd,
         .append = config->append,
+        .dtb = config->dtb,
+        .empty = config->restore,
         .watch = config->watch,
-        .events = {powered_off, was_reset, fatal, vm},
+        .events = {powered_off, was_reset, pause_wanted, fatal, vm},
     };
     struct pv_firmware_files firmware;
     int ret = choose_engine(&machine.engine, config->engine, err);
@@ -299,11 +406,21 @@ int pv_vm_create(struct pv_vm **out, const struct pv_config *config,
     int ret = confine_files(vm, config, err);
     if (ret >= 0)
         ret = create_parts(vm, config, err);
+    if (ret >= 0 && config->restore)
+        ret = restore(vm, config, err);
     if (ret < 0) {
         pv_vm_destroy(vm);
         return ret;
     }
     *out = vm;
+    return 0;
+}
+
+static int start_machine(struct pv_vm *vm, struct pv_error **err)
+{
+    if (!vm->restored)
+        return pv_machine_start(vm->machine, err);
+    pv_machine_resume(vm->machine);
     return 0;
 }
 
@@ -316,7 +433,7 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
         if (ret >= 0)
             ret = pv_vm_graphics_start(vm->graphics, err);
         if (ret >= 0)
-            ret = pv_machine_start(vm->machine, err);
+            ret = start_machine(vm, err);
         /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
         while (ret >= 0 && !vm->ended && !atomic_load(&vm->killed))
             ret = pv_loop_run(vm->loop, err);
@@ -446,6 +563,7 @@ void pv_vm_destroy(struct pv_vm *vm)
     if (!vm)
         return;
     pv_control_destroy(vm->control);
+    pv_snapshot_destroy(vm->snapshot);
     pv_machine_destroy(vm->machine);
     pv_vm_hotplug_destroy(vm->hotplug);
     pv_vm_graphics_destroy(vm->graphics);

@@ -68,6 +68,15 @@ bool pv_vm_set_balloon(struct pv_vm *vm, uint64_t bytes);
 /* Keeps the display's picture, where the display does that. On the loop's thread. */
 int pv_vm_save_picture(struct pv_vm *vm, struct pv_error **err);
 
+/*
+ * Takes a snapshot of the VM into a new folder while it goes on (vm/snapshot.h); one at a time.
+ * `done` is called when it is there, or with what went wrong, unless the VM is destroyed before. On
+ * the loop's thread.
+ */
+int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
+                   void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
+                   void *opaque, struct pv_error **err);
+
 /* Ends the VM now: pv_vm_run() returns. Any thread; async-signal-safe. */
 void pv_vm_kill(struct pv_vm *vm);
 
@@ -105,6 +114,7 @@ struct pv_vm_device {
     const char *id;
     enum pv_vm_device_kind kind;
     const char *detail; /* a disk's path; "user" or "none" */
+    bool read_only;     /* of a disk */
     unsigned slot;      /* 1 and up: that of a root port, and so it can be detached; 0: it stays */
     bool leaving;       /* the guest has been asked for it */
 };

@@ -37,11 +37,15 @@ def check_tables(vm, args):
     status, _ = vm.command_output("test -d /sys/firmware/efi", 30)
     if status != 0:
         raise Failure("a guest that was booted by UEFI")
+    status, output = vm.command_output(
+        "modprobe sbsa_gwdt && cat /sys/class/watchdog/watchdog0/identity", 60)
+    if status != 0 or "SBSA Generic Watchdog" not in output:
+        raise Failure(f"the board's watchdog, not {output!r}")
 
 
 def boot_here(start, args, disk, work):
     vm = start("--firmware", args.firmware, "--acpi", args.acpi, "--vars", work / "vars.fd",
-               "--cpus", str(args.cpus), "--memory", "1G", "--disk", disk)
+               "--cpus", str(args.cpus), "--memory", "1G", "--watchdog", "none", "--disk", disk)
     check_userspace(vm, args, args.timeout)
     if args.image:
         check_tables(vm, args)
@@ -76,6 +80,25 @@ def boot_in_qemu(args, disk, work):
     print("booted in QEMU", flush=True)
 
 
+def boot_second(start, args, work):
+    """Of two disks that boot, the second, by bootindex; in each of the ways to attach it."""
+    folder = guest.guest_kernel(args.release)
+    for name in ("first", "second"):
+        bootdisk.make_disk(work / f"{name}.img", args.loader, folder / "vmlinuz",
+                           folder / "test.img", f"console=ttyAMA0 panic=-1 booted={name}")
+    first, second = work / "first.img", work / "second.img"
+    for wanted, *disks in (("first", first, second), ("second", first, f"{second},bootindex=1"),
+                           ("second", f"{first},bootindex=2", f"{second},if=scsi,bootindex=1")):
+        options = [word for disk in disks for word in ("--disk", disk)]
+        vm = start("--firmware", "uefi", "--acpi", args.acpi, "--memory", "1G", *options)
+        vm.expect(f"Kernel command line: .*booted={wanted}", args.timeout)
+        check_userspace(vm, args, args.timeout)
+        status = vm.wait(120)
+        if status != 0:
+            raise Failure(f"exit status 0 after power-off, not {status}")
+        print(f"booted the {wanted} disk", flush=True)
+
+
 def boot(start, args):
     needed = [CODE, VARS] if args.firmware == "uefi" else [UBOOT]
     if not all(path.exists() for path in needed):
@@ -83,6 +106,9 @@ def boot(start, args):
     with tempfile.TemporaryDirectory(prefix="pearvisor-uefi-") as work:
         work = Path(work)
         disk = work / "disk.img"
+        if args.second:
+            boot_second(start, args, work)
+            return
         if args.image:
             manifest = guest.library_image(args.image)
             folder = guest.image_folder(args.image)
@@ -105,6 +131,8 @@ def main():
     parser.add_argument("--acpi", default="on", choices=("on", "off"))
     parser.add_argument("--release", default="12")
     parser.add_argument("--image", help="boot a copy of this image of the library instead")
+    parser.add_argument("--second", action="store_true",
+                        help="boot the second of two disks by bootindex; nothing else")
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--peer", default="yes", choices=("yes", "no", "only"),
                         help="boot the disk in QEMU, too, where that is installed")

@@ -165,6 +165,23 @@ def many(library):
     library.expect_states(one="stopped")
 
 
+def keep_variables(library):
+    """What firmware keeps is in the VM's folder, goes with a clone, and not without firmware."""
+    if not Path("/usr/share/AAVMF/AAVMF_CODE.fd").exists():
+        print("no firmware here: variables are not tested", flush=True)
+        return
+    library.do("create", "fw", "--firmware", "uefi", "--net", "none", *guest.engine_options())
+    library.do("start", "fw")
+    library.do("stop", "--now", "fw")
+    library.do("clone", "fw", "copy")
+    for name in ("fw", "copy"):
+        if (library.folder / name / "vars.fd").stat().st_size != 64 << 20:
+            raise Failure(f"{name}: a variables file of 64 MiB")
+    if (library.folder / "one/vars.fd").exists():
+        raise Failure("no variables file without firmware")
+    library.do("delete", "fw", "copy")
+
+
 def main(start):
     kernel = guest.guest_kernel("13")
     with tempfile.TemporaryDirectory() as home:
@@ -181,6 +198,7 @@ def main(start):
             configure(library)
             bad_input(library)
             many(library)
+            keep_variables(library)
             library.do("delete", "one")
             library.expect_states()
         finally:

@@ -1,10 +1,36 @@
 /* SPDX-License-Identifier: MIT */
-/* Files that a person hands over: kernels in each format, and variable stores. */
+/* Files that a person hands over: kernels in each format, variable stores, device trees. */
 #include "base/error.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "fuzz.h"
+#include "machine/fdt.h"
 #include "machine/loader.h"
 #include "machine/varstore.h"
+
+#include <libfdt.h>
+#include <stdlib.h>
+
+/* What comes of a hostile tree is a whole one, or an error. */
+static void adopt(const uint8_t *data, size_t size)
+{
+    const uint8_t seed[PV_FDT_SEED_SIZE] = {0};
+    const struct pv_fdt_config config = {
+        .ram_size = UINT64_C(1) << 30,
+        .bootargs = "quiet",
+        .initrd_start = 1 << 30,
+        .initrd_size = 1 << 20,
+        .seed = seed,
+    };
+    const size_t room = size + 1024;
+    PV_CLEANUP_FREE uint8_t *buf = malloc(room);
+    PV_CLEANUP_FREE uint8_t *blob = malloc(size + !size); /* aligned, as malloc's are */
+
+    FUZZ_REQUIRE(buf && blob);
+    memcpy(blob, data, size);
+    if (pv_fdt_adopt(buf, room, blob, size, &config, NULL) == 0)
+        FUZZ_REQUIRE(fdt_check_full(buf, room) == 0);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -14,6 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pv_kernel kernel;
 
     FUZZ_REQUIRE(pv_log_set_filter("off", NULL) == 0);
+    adopt(data, size);
     memcpy(head, data, size < sizeof(head) ? size : sizeof(head));
     if (pv_varstore_check(head, sizeof(head), "input", &err) < 0)
         pv_error_free(&err);

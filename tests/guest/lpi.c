@@ -149,10 +149,13 @@ static void its_init(void)
 
 /* ---- On one vCPU ---- */
 
-/* The pending table is read when LPIs are switched on. */
+/* The pending table is read when LPIs are switched on; for those that are mapped at the least. */
 static void pending_table(void)
 {
     configure(5, 0xa0, true);
+    mapd(DEVICE_A, ITT, 5);
+    mapc(0, 0);
+    mapti(DEVICE_A, 5, LPI(5), 0);
     *pending_byte(0, 5) = 1u << 5;
     lpi_init(0);
     CHECK_EQ(acknowledge(), LPI(5));
@@ -163,9 +166,7 @@ static void pending_table(void)
 
 static void mapping(void)
 {
-    mapd(DEVICE_A, ITT, 5);
     mapd(DEVICE_B, ITT_B, 5);
-    mapc(0, 0);
     mapc(3, 0);
     for (unsigned event = 0; event < EVENTS; event++) {
         configure(event, 0x80, true);
@@ -415,8 +416,8 @@ void guest_main(unsigned cpu)
         receive_rounds();
         return;
     }
-    pending_table();
     its_init();
+    pending_table();
     mapping();
     no_active_state();
     configuration();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Address translation, memory access and exceptions of the interpreter, without guest code. */
 #include "base/error.h"
+#include "base/log.h"
 #include "engine/interp/exception.h"
 #include "engine/interp/interp.h"
 #include "engine/interp/mem.h"
@@ -451,6 +452,51 @@ static void test_address_translation(void **unused)
     teardown(&f);
 }
 
+static void count_line(void *opaque, enum pv_log_component component, enum pv_log_level level,
+                       const char *line)
+{
+    *(unsigned *)opaque += strstr(line, "vCPU 0 is lost") != NULL;
+}
+
+/* As many exceptions from EL1, each at the vector that the one before went to. */
+static void raise_many(struct fixture *f, unsigned count)
+{
+    for (volatile unsigned i = 0; i < count; i++)
+        if (!_setjmp(f->c->unwind))
+            cpu_undefined(f->c);
+}
+
+/* Who never returns from exceptions is told of once; who does, and EL0, never. */
+static void test_lost(void **unused)
+{
+    struct fixture f;
+    unsigned lines = 0;
+
+    setup(&f, 12);
+    pv_log_set_sink(count_line, &lines);
+    raise_many(&f, 999);
+    f.c->sys->reg[SYSREG_SPSR_EL1] = 5;
+    exception_return(f.c);
+    for (unsigned i = 0; i < 2000; i++) {
+        f.c->sys->reg[SYSREG_SPSR_EL1] = 0;
+        exception_return(f.c); /* to EL0 */
+        raise_many(&f, 1);
+    }
+    raise_many(&f, 999);
+    assert_int_equal(lines, 0);
+    raise_many(&f, 1);
+    assert_int_equal(lines, 1);
+    raise_many(&f, 5000);
+    exception_return(f.c);
+    raise_many(&f, 5000);
+    assert_int_equal(lines, 1);
+    pv_engine_interp.vcpu_reset(f.c->vcpu, RAM, 0); /* a new life */
+    raise_many(&f, 1000);
+    assert_int_equal(lines, 2);
+    pv_log_set_sink(NULL, NULL);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -467,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_exception_round_trip),
         cmocka_unit_test(test_watchpoint),
         cmocka_unit_test(test_address_translation),
+        cmocka_unit_test(test_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

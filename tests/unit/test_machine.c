@@ -828,6 +828,111 @@ static void test_fdt(void **state)
     assert_int_equal(pv_fdt_build(fdt, 4096, &config, NULL), -E2BIG);
 }
 
+/* A tree as a person may write it: memory twice, no /chosen, cells of `cells` words. */
+static void write_user_tree(void *buf, int size, uint32_t cells)
+{
+    assert_int_equal(fdt_create_empty_tree(buf, size), 0);
+    assert_int_equal(fdt_setprop_u32(buf, 0, "#address-cells", cells), 0);
+    assert_int_equal(fdt_setprop_u32(buf, 0, "#size-cells", cells), 0);
+    assert_int_equal(fdt_setprop_string(buf, 0, "model", "mine"), 0);
+    assert_true(fdt_add_subnode(buf, 0, "pl011@9000000") > 0);
+    for (unsigned i = 0; i < 2; i++) {
+        int node = fdt_add_subnode(buf, 0, i ? "memory@0" : "memory");
+        assert_true(node > 0);
+        assert_int_equal(fdt_setprop_string(buf, node, "device_type", "memory"), 0);
+        assert_int_equal(fdt_setprop_u64(buf, node, "reg", 0), 0);
+    }
+    assert_int_equal(fdt_pack(buf), 0);
+}
+
+static const uint8_t user_seed[PV_FDT_SEED_SIZE] = {1, 2, 3};
+
+static void test_fdt_adopt(void **state)
+{
+    static uint8_t blob[4096], fdt[8192], again[8192];
+    struct pv_fdt_config config = {.ram_size = PV_GIB,
+                                   .bootargs = "quiet",
+                                   .initrd_start = UINT64_C(0x48000000),
+                                   .initrd_size = 0x1234,
+                                   .seed = user_seed};
+    const fdt32_t *cells;
+    int len;
+    (void)state;
+
+    write_user_tree(blob, sizeof(blob), 2);
+    assert_int_equal(pv_fdt_adopt(fdt, sizeof(fdt), blob, sizeof(blob), &config, NULL), 0);
+    assert_int_equal(fdt_check_full(fdt, sizeof(fdt)), 0);
+    assert_string_equal(fdt_getprop(fdt, 0, "model", &len), "mine");
+    assert_true(fdt_path_offset(fdt, "/memory@0") < 0);
+    cells = fdt_getprop(fdt, fdt_path_offset(fdt, "/memory@40000000"), "reg", &len);
+    assert_int_equal(len, 16);
+    assert_int_equal(fdt32_to_cpu(cells[1]), PV_MAP_RAM);
+    assert_int_equal(fdt32_to_cpu(cells[3]), PV_GIB);
+    int chosen = fdt_path_offset(fdt, "/chosen");
+    assert_string_equal(fdt_getprop(fdt, chosen, "bootargs", &len), "quiet");
+    assert_string_equal(fdt_getprop(fdt, chosen, "stdout-path", &len), "/pl011@9000000");
+    assert_memory_equal(fdt_getprop(fdt, chosen, "kaslr-seed", &len), user_seed, 8);
+    cells = fdt_getprop(fdt, chosen, "linux,initrd-end", &len);
+    assert_int_equal(fdt32_to_cpu(cells[1]), 0x48001234);
+    /* The author's command line and console stay where none is given; an old initrd does not. */
+    config.bootargs = NULL;
+    config.initrd_size = 0;
+    assert_int_equal(fdt_setprop_string(fdt, chosen, "stdout-path", "/other"), 0);
+    assert_int_equal(pv_fdt_adopt(again, sizeof(again), fdt, sizeof(fdt), &config, NULL), 0);
+    chosen = fdt_path_offset(again, "/chosen");
+    assert_string_equal(fdt_getprop(again, chosen, "bootargs", &len), "quiet");
+    assert_string_equal(fdt_getprop(again, chosen, "stdout-path", &len), "/other");
+    assert_null(fdt_getprop(again, chosen, "linux,initrd-start", &len));
+    /* One cell for addresses and sizes, if they fit. */
+    write_user_tree(blob, sizeof(blob), 1);
+    assert_int_equal(pv_fdt_adopt(fdt, sizeof(fdt), blob, sizeof(blob), &config, NULL), 0);
+    config.ram_size = 4 * PV_GIB;
+    assert_int_equal(pv_fdt_adopt(fdt, sizeof(fdt), blob, sizeof(blob), &config, NULL), -EINVAL);
+}
+
+static void expect_refused(const void *blob, size_t size, size_t room, const char *why)
+{
+    static uint8_t fdt[65536];
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    const struct pv_fdt_config config = {.ram_size = PV_GIB, .seed = user_seed};
+
+    assert_true(pv_fdt_adopt(fdt, room, blob, size, &config, &err) < 0);
+    assert_non_null(strstr(pv_error_message(err), why));
+}
+
+static void test_fdt_adopt_refuses(void **state)
+{
+    static uint8_t blob[16384], large[600 * 1024];
+    void *data;
+    (void)state;
+
+    write_user_tree(blob, sizeof(blob), 2);
+    const size_t size = fdt_totalsize(blob);
+    write_user_tree(large, sizeof(large), 2);
+    assert_int_equal(fdt_open_into(large, large, sizeof(large)), 0);
+    assert_int_equal(fdt_setprop_placeholder(large, 0, "data", 530 * 1024, &data), 0);
+    expect_refused(blob, 0, 4096, "not a device tree blob");
+    expect_refused(blob, size - 1, 4096, "damaged");
+    expect_refused("MZ, and more that is not a tree, but long enough for one", 56, 4096, "damaged");
+    expect_refused(blob, size, size + 16, "no room");
+    fdt_set_version(blob, 16);
+    expect_refused(blob, size, 4096, "FDT_ERR_BADVERSION");
+    fdt_set_version(blob, 17);
+    expect_refused(large, sizeof(large), 65536, "more than 512 KiB");
+    fdt_set_off_dt_strings(blob, (uint32_t)size + 4096);
+    expect_refused(blob, size, 4096, "damaged");
+    write_user_tree(blob, sizeof(blob), 3); /* more than an address can have */
+    expect_refused(blob, sizeof(blob), 32768, "/memory and /chosen cannot be put into it");
+    assert_int_equal(fdt_open_into(blob, blob, sizeof(blob)), 0);
+    for (unsigned i = 0; i < 17; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "m%u", i);
+        int node = fdt_add_subnode(blob, 0, name);
+        assert_int_equal(fdt_setprop_string(blob, node, "device_type", "memory"), 0);
+    }
+    expect_refused(blob, sizeof(blob), 32768, "cannot be put into it");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -849,6 +954,8 @@ int main(void)
         cmocka_unit_test(test_loader_formats),
         cmocka_unit_test(test_loader_place),
         cmocka_unit_test(test_fdt),
+        cmocka_unit_test(test_fdt_adopt),
+        cmocka_unit_test(test_fdt_adopt_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

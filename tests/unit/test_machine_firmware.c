@@ -4,6 +4,7 @@
 #include "base/util.h"
 #include "machine/acpi/acpi.h"
 #include "machine/acpi/aml.h"
+#include "machine/firmware.h"
 #include "machine/flash.h"
 #include "machine/fwcfg.h"
 #include "machine/map.h"
@@ -385,9 +386,24 @@ static void disassemble(const char *table, uint32_t length)
     assert_int_equal(status, 0);
 }
 
-static void check_tables(uint64_t its, const char *const *signatures, unsigned count)
+/* The watchdog is the only platform timer (ACPI 6.5, 5.2.25.2), and only where there is one. */
+static void check_gtdt(const char *gtdt, uint32_t length, bool watchdog)
 {
-    const struct pv_acpi_config config = {PV_ARRAY_SIZE(mpidr), mpidr, its};
+    static const uint8_t expected[] = {
+        1, 28, 0,    0, /* refresh frame, control frame, GSIV, flags */
+        0, 0,  0x0e, 9, 0, 0, 0, 0, 0, 0, 0x0f, 9, 0, 0, 0, 0, 47, 0, 0, 0, 0, 0, 0, 0};
+    const struct pv_buffer table = {.data = (char *)gtdt, .size = length};
+
+    assert_int_equal(length, watchdog ? 132 : 104);
+    assert_int_equal(le32_at(&table, 88), watchdog);
+    assert_int_equal(le32_at(&table, 92), watchdog ? 104 : 0);
+    if (watchdog)
+        assert_memory_equal(gtdt + 104, expected, sizeof(expected));
+}
+
+static void check_tables(uint64_t its, bool watchdog, const char *const *signatures, unsigned count)
+{
+    const struct pv_acpi_config config = {PV_ARRAY_SIZE(mpidr), mpidr, its, watchdog};
     const bool iasl = system("command -v iasl >/dev/null") == 0;
     const uint64_t base = UINT64_C(0x123450000);
     struct pv_acpi acpi;
@@ -408,6 +424,8 @@ static void check_tables(uint64_t its, const char *const *signatures, unsigned c
         uint32_t length = le32_at(&acpi.tables, entry - base + 4);
         assert_memory_equal(table, signatures[i], 4);
         assert_int_equal(sum_of(table, length), 0);
+        if (!memcmp(table, "GTDT", 4))
+            check_gtdt(table, length, watchdog);
         if (iasl)
             disassemble(table, length);
     }
@@ -424,8 +442,8 @@ static void test_acpi(void **state)
     static const char *const with_its[] = {"FACP", "APIC", "GTDT", "MCFG", "SPCR", "PPTT", "IORT"};
 
     (void)state;
-    check_tables(0, with_v2m, PV_ARRAY_SIZE(with_v2m));
-    check_tables(UINT64_C(0x08080000), with_its, PV_ARRAY_SIZE(with_its));
+    check_tables(0, false, with_v2m, PV_ARRAY_SIZE(with_v2m));
+    check_tables(UINT64_C(0x08080000), true, with_its, PV_ARRAY_SIZE(with_its));
 }
 
 static void test_smbios(void **state)
@@ -525,6 +543,57 @@ static void test_varstore_open(void **state)
     assert_int_equal(rmdir(folder), 0); /* nothing else was left there */
 }
 
+/* ---- What firmware cannot be ---- */
+
+/* Creates firmware of `size` bytes that are zero but for two words; the error's text is `wrong`. */
+static void check_code(uint32_t first, uint32_t second, uint32_t second_at, off_t size,
+                       const char *wrong)
+{
+    char path[] = "/tmp/pv-code-XXXXXX";
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    struct pv_address_space *as = new_as();
+    struct pv_firmware *firmware;
+    int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, &first, 4, 0), 4);
+    assert_int_equal(pwrite(fd, &second, 4, second_at), 4);
+    assert_int_equal(ftruncate(fd, size), 0);
+    close(fd);
+    const struct pv_firmware_config config = {.as = as, .code = path, .vcpus = 1};
+    int ret = pv_firmware_create(&firmware, &config, &err);
+    if (wrong) {
+        assert_true(ret < 0);
+        if (!strstr(pv_error_message(err), wrong))
+            fail_msg("'%s', not '%s'", wrong, pv_error_message(err));
+    } else {
+        assert_int_equal(ret, 0);
+        pv_firmware_destroy(firmware);
+    }
+    unlink(path);
+    pv_as_destroy(as);
+}
+
+static void test_firmware_code(void **state)
+{
+    const uint32_t branch = 0x14000400; /* b 0x1000, as EDK2 starts */
+    const uint32_t nop = 0xd503201f;
+
+    (void)state;
+    check_code(branch, nop, 0x1000, 0x2000, NULL);
+    check_code(nop, nop, 4, 0x1000, NULL);
+    check_code(nop, nop, 4, 0x0fff, "not firmware: it has only 4095 bytes");
+    check_code(branch, nop, 0x0800, 0x1002, "jumps to 0x1000");
+    check_code(branch, nop, 0x0800, 0x1002, "cut short");
+    check_code(0x17ffffff, nop, 4, 0x1000, "cut short"); /* b .-4 */
+    check_code(0, nop, 4, 0x1000, "00000000 at 0 is not an AArch64 instruction");
+    check_code(UINT32_MAX, nop, 4, 0x1000, "ffffffff at 0 is");
+    check_code(branch, 0, 0x1000, 0x2000, "00000000 at 0x1000 is");
+    check_code(0xfb494651, nop, 4, 0x1000, "not an AArch64 instruction"); /* a qcow2 */
+    check_code(0x464c457f, nop, 4, 0x1000, "an ELF file");
+    check_code(nop, nop, 4, 65 << 20, "larger than the flash");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -540,6 +609,7 @@ int main(void)
         cmocka_unit_test(test_smbios),
         cmocka_unit_test(test_varstore_check),
         cmocka_unit_test(test_varstore_open),
+        cmocka_unit_test(test_firmware_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The SBSA watchdog against a clock of the test's. */
+#include "base/error.h"
 #include "host/loop.h"
+#include "machine/machine.h"
 #include "machine/map.h"
 #include "machine/timer.h"
 #include "machine/watchdog.h"
@@ -10,6 +12,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -102,8 +106,56 @@ static void test_watchdog(void **state)
     pv_loop_destroy(loop);
 }
 
+/* ---- What the machine does then ---- */
+
+static void stop_loop(void *opaque)
+{
+    pv_loop_stop(opaque);
+}
+
+/* A guest that leaves its watchdog alone is paused where its owner wants that. */
+static void test_action_pause(void **state)
+{
+    static const uint32_t kernel[16] = {[4] = 0x10000, [14] = 0x644d5241}; /* image_size, magic */
+    char path[] = "/tmp/pv-watchdog-XXXXXX";
+    struct pv_address_space *as;
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    struct pv_machine *machine;
+    struct pv_loop *loop;
+    int fd = mkstemp(path);
+    (void)state;
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, kernel, sizeof(kernel)), sizeof(kernel));
+    assert_int_equal(ftruncate(fd, 4096), 0);
+    close(fd);
+    assert_int_equal(pv_loop_create(&loop, NULL), 0);
+    assert_int_equal(pv_as_create(&as, NULL), 0);
+    const struct pv_machine_config config = {
+        .loop = loop,
+        .as = as,
+        .engine = pv_engine_find("fake"),
+        .vcpus = 1,
+        .watchdog = PV_ACTION_PAUSE,
+        .ram_size = PV_MACHINE_MIN_RAM,
+        .kernel = path,
+        .events = {.pause = stop_loop, .opaque = loop},
+    };
+    assert_int_equal(pv_machine_create(&machine, &config, &err), 0);
+    pv_as_cpu_write(as, PV_MAP_WDT_CONTROL + 8, 4, 1);
+    pv_as_cpu_write(as, PV_MAP_WDT_CONTROL, 4, 1);
+    assert_int_equal(pv_loop_run(loop, NULL), 0); /* comes back by the pause alone */
+    pv_machine_destroy(machine);
+    pv_as_destroy(as);
+    pv_loop_destroy(loop);
+    unlink(path);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_watchdog)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_watchdog),
+        cmocka_unit_test(test_action_pause),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -401,7 +401,7 @@ static inline void attach(struct driver *d, struct pv_virtio_device *dev)
 {
     d->dev = dev;
     pv_virtio_offer_packed(dev, d->packed);
-    pv_virtio_attach(dev, &driver_transport, d);
+    pv_virtio_attach(dev, &driver_transport, 0, d);
 }
 
 static inline bool failed(const struct driver *d)

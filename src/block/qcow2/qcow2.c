@@ -245,6 +245,27 @@ static void qcow2_close(struct pv_block_image *image)
     free(q);
 }
 
+static int snapshot_create(struct pv_block_image *image, const char *name, struct pv_error **err)
+{
+    return qcow2_snapshot_create((struct qcow2 *)image, name, err);
+}
+
+/* A disk that is in use keeps its size. */
+static int snapshot_apply(struct pv_block_image *image, const char *name, struct pv_error **err)
+{
+    const uint64_t size = image->size;
+    int ret = qcow2_snapshot_apply((struct qcow2 *)image, name, err);
+    if (ret < 0 || image->size == size)
+        return ret;
+    return pv_error_set(err, EINVAL, "it had %llu bytes then, and has %llu now",
+                        (unsigned long long)image->size, (unsigned long long)size);
+}
+
+static int snapshot_delete(struct pv_block_image *image, const char *name, struct pv_error **err)
+{
+    return qcow2_snapshot_delete((struct qcow2 *)image, name, err);
+}
+
 static const struct pv_block_image_ops qcow2_ops = {
     .name = "qcow2",
     .read = qcow2_read,
@@ -254,6 +275,9 @@ static const struct pv_block_image_ops qcow2_ops = {
     .zero = qcow2_zero,
     .resize = qcow2_resize,
     .extent = extent,
+    .snapshot_create = snapshot_create,
+    .snapshot_apply = snapshot_apply,
+    .snapshot_delete = snapshot_delete,
     .close = qcow2_close,
 };
 

@@ -10,6 +10,7 @@
  */
 #include "engine/interp/exception.h"
 
+#include "base/log.h"
 #include "engine/interp/interp.h"
 #include "engine/interp/mmu.h"
 #include "engine/interp/sysreg.h"
@@ -82,9 +83,29 @@ void exception_enter(struct cpu *c, enum exception_kind kind)
     debug_update(c);
 }
 
+/*
+ * A guest whose handlers fault themselves goes round in circles for good, without a sign: firmware
+ * that is none ends so, at a vector that holds no code. Nobody nests so many exceptions otherwise.
+ * Said once in the life of a vCPU: then the count stays where it is.
+ */
+#define LOST 1000u
+
+static void watch_progress(struct cpu *c)
+{
+    if (!c->el || c->sys->unreturned == LOST || ++c->sys->unreturned < LOST)
+        return;
+    pv_warn(PV_LOG_ENGINE,
+            "vCPU %u is lost: %u exceptions in a row were not returned from, the last at %#llx "
+            "(ESR_EL1 %#llx, VBAR_EL1 %#llx)",
+            c->vcpu->index, LOST, (unsigned long long)c->pc,
+            (unsigned long long)sysreg_get(c, SYSREG_ESR_EL1),
+            (unsigned long long)sysreg_get(c, SYSREG_VBAR_EL1));
+}
+
 _Noreturn void cpu_raise(struct cpu *c, unsigned ec, uint32_t iss)
 {
     c->sys->reg[SYSREG_ESR_EL1] = (uint64_t)ec << 26 | 1u << 25 | iss;
+    watch_progress(c);
     exception_enter(c, EXCEPTION_SYNC);
     longjmp(c->unwind, 1);
 }
@@ -126,6 +147,8 @@ void exception_return(struct cpu *c)
     uint64_t target = sysreg_get(c, SYSREG_ELR_EL1);
     unsigned mode = spsr & 0x1f;
 
+    if (c->sys->unreturned < LOST)
+        c->sys->unreturned = 0;
     mmu_sync(c);
     if (mode != 0 && mode != 4 && mode != 5) {
         /* An illegal return: EL and SP stay, and PSTATE.IL fails the next instruction. */

@@ -45,6 +45,7 @@ void sysreg_reset(struct cpu *c)
         c->sys->reg[i] = rows[i].reset;
     c->sys->reg[SYSREG_MPIDR_EL1] = c->vcpu->mpidr | UINT64_C(1) << 31;
     c->sys->claim = 0;
+    c->sys->unreturned = 0;
 }
 
 void sysreg_update_fp_trap(struct cpu *c)

@@ -104,6 +104,7 @@ struct cpu_sys {
     uint64_t reg[SYSREG_COUNT];
     _Atomic uint64_t interrupts; /* taken */
     uint64_t claim;              /* DBGCLAIM tag bits */
+    unsigned unreturned;         /* exceptions in a row that were not returned from */
 };
 
 static inline uint64_t sysreg_get(const struct cpu *c, enum sysreg reg)

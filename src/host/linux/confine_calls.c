@@ -79,10 +79,11 @@ static const struct row rows[] = {
     /* Files by name: which ones is Landlock's to say */
     ALLOW(openat), ALLOW(newfstatat), ALLOW(statx), ALLOW(fstat), ALLOW(fstatfs), ALLOW(faccessat),
     ALLOW(faccessat2), ALLOW(readlinkat), ALLOW(unlinkat), ALLOW(renameat), ALLOW(renameat2),
+    ALLOW(mkdirat),
     ALLOW(getcwd), ALLOW(getdents64), ALLOW(fchmod), ALLOW(fchmodat),
 #ifdef __x86_64__
     ALLOW(open), ALLOW(stat), ALLOW(lstat), ALLOW(access), ALLOW(readlink), ALLOW(unlink),
-    ALLOW(rename), ALLOW(chmod),
+    ALLOW(rename), ALLOW(chmod), ALLOW(mkdir), ALLOW(rmdir),
 #endif
 
     /* Descriptors */
@@ -134,13 +135,10 @@ static const struct row rows[] = {
     /* A host's Vulkan driver */
     ALLOW_FOR(PV_CALLS_GPU, kcmp), ALLOW_FOR(PV_CALLS_GPU, statfs),
     ALLOW_FOR(PV_CALLS_GPU, get_mempolicy), ALLOW_FOR(PV_CALLS_GPU, mbind),
-    ALLOW_FOR(PV_CALLS_GPU, set_mempolicy), ALLOW_FOR(PV_CALLS_GPU, mkdirat),
+    ALLOW_FOR(PV_CALLS_GPU, set_mempolicy),
     ALLOW_FOR(PV_CALLS_GPU, sched_setscheduler), ALLOW_FOR(PV_CALLS_GPU, sched_get_priority_min),
     ALLOW_FOR(PV_CALLS_GPU, sched_get_priority_max), ALLOW_FOR(PV_CALLS_GPU, getresuid),
     ALLOW_FOR(PV_CALLS_GPU, getresgid),
-#ifdef __x86_64__
-    ALLOW_FOR(PV_CALLS_GPU, mkdir),
-#endif
 };
 /* clang-format on */
 

@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pv_aml;
@@ -17,6 +18,7 @@ struct pv_acpi_config {
     unsigned vcpus;
     const uint64_t *mpidr;
     uint64_t its; /* the ITS's address; 0: there is none, messages go through the GICv2m frame */
+    bool watchdog;
 };
 
 #define PV_ACPI_TABLES_FILE "etc/acpi/tables"

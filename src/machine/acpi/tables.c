@@ -267,10 +267,15 @@ static void write_madt(struct writer *w)
     end_table(w);
 }
 
-/* Timers (5.2.25): level-triggered, active high; the virtual one is always on. */
+/*
+ * Timers (5.2.25): level-triggered, active high; the virtual one is always on. The watchdog is what
+ * the table calls a platform timer (5.2.25.2).
+ */
 static void write_gtdt(struct writer *w)
 {
+    enum { PLATFORM_TIMERS = 104, WATCHDOG = 1, WATCHDOG_SIZE = 28 };
     const uint32_t always_on = 4;
+    const bool watchdog = w->config->watchdog;
     const uint32_t timers[] = {29, PV_INTID_TIMER_PHYS, PV_INTID_TIMER_VIRT, 26};
 
     begin_table(w, "GTDT", 3);
@@ -281,9 +286,18 @@ static void write_gtdt(struct writer *w)
         u32(w, always_on);
     }
     u64(w, UINT64_MAX); /* no read frame */
-    u32(w, 0);          /* no platform timers */
-    u32(w, 0);
+    u32(w, watchdog);   /* platform timers, and where they are */
+    u32(w, watchdog ? PLATFORM_TIMERS : 0);
     u64(w, 0); /* no virtual EL2 timer */
+    if (watchdog) {
+        u8(w, WATCHDOG);
+        u16(w, WATCHDOG_SIZE);
+        u8(w, 0);
+        u64(w, PV_MAP_WDT_REFRESH);
+        u64(w, PV_MAP_WDT_CONTROL);
+        u32(w, PV_INTID_WDT);
+        u32(w, 0); /* level-triggered, active high, not secure */
+    }
     end_table(w);
 }
 
