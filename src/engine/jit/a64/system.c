@@ -30,6 +30,7 @@ enum {
     ESR_EL1 = PV_SYSREG(3, 0, 5, 2, 0),
     FAR_EL1 = PV_SYSREG(3, 0, 6, 0, 0),
     FPSR = PV_SYSREG(3, 3, 4, 4, 1),
+    DCZID_EL0 = PV_SYSREG(3, 3, 0, 0, 7),
     DC_ZVA = PV_SYSREG(1, 3, 7, 4, 1),
 };
 
@@ -67,15 +68,32 @@ static void check_spsel(struct jit_translator *t)
     jit_slow(t, X64_E);
 }
 
+/* What never changes, but that SCTLR_EL1 forbids EL0 to zero blocks. */
+static bool constant(struct jit_translator *t, uint32_t encoding, uint64_t *value)
+{
+    const bool el1 = t->mode & JIT_EL1;
+    if ((!el1 && encoding != DCZID_EL0) || !idreg_read(encoding, value))
+        return false;
+    if (!el1) {
+        x64_test_imm(&t->code, 4, storage(t, SYSREG_SCTLR_EL1), SCTLR_DZE);
+        jit_nzcv_lost(t);
+        jit_slow(t, X64_E);
+    }
+    return true;
+}
+
 bool jit_mrs(struct jit_translator *t, const struct a64_insn *insn)
 {
     const uint32_t encoding = encoding_of(insn);
     const enum sysreg reg = plain(t, encoding, false);
     const bool el1 = t->mode & JIT_EL1;
     enum x64_reg to = jit_target(insn->rd, X64_RAX);
+    uint64_t value;
 
     if (reg) {
         x64_mov(&t->code, 8, to, storage(t, reg));
+    } else if (constant(t, encoding, &value)) {
+        x64_mov_imm(&t->code, to, value);
     } else if (encoding == SP_EL0 && el1) {
         check_spsel(t);
         x64_mov(&t->code, 8, to, FIELD(sp_el[0]));
@@ -100,6 +118,21 @@ static void look_for_interrupt(struct jit_translator *t, const struct a64_insn *
     jit_leave_if(t, X64_NE, insn->at + 4);
 }
 
+/* Masks of interrupts; the debug exceptions' leaves, as more depends on it. */
+static void write_masks(struct jit_translator *t, const struct a64_insn *insn)
+{
+    enum { MASKS = 0x3c0, D = 0x200 };
+    jit_read_to(t, 4, X64_RAX, insn->rd);
+    x64_alu_imm(&t->code, X64_AND, 4, x64_r(X64_RAX), MASKS);
+    x64_mov(&t->code, 4, X64_RCX, FIELD(daif));
+    x64_alu(&t->code, X64_XOR, 4, X64_RCX, x64_r(X64_RAX));
+    x64_test_imm(&t->code, 4, x64_r(X64_RCX), D);
+    jit_nzcv_lost(t);
+    jit_leave_to_execute_if(t, X64_NE);
+    x64_store(&t->code, 4, FIELD(daif), X64_RAX);
+    look_for_interrupt(t, insn);
+}
+
 bool jit_msr(struct jit_translator *t, const struct a64_insn *insn)
 {
     const uint32_t encoding = encoding_of(insn);
@@ -113,8 +146,7 @@ bool jit_msr(struct jit_translator *t, const struct a64_insn *insn)
         check_spsel(t);
         x64_store(&t->code, 8, FIELD(sp_el[0]), jit_read(t, insn->rd, X64_RAX));
     } else if (encoding == DAIF && el1) {
-        jit_call(t);
-        look_for_interrupt(t, insn);
+        write_masks(t, insn);
     } else if (encoding == FPSR && !(t->mode & JIT_FP_TRAP)) {
         jit_call(t);
     } else {
