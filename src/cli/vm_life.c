@@ -311,10 +311,8 @@ const struct cli_command cli_list = {
     .name = "list",
     .summary = "show the virtual machines there are, and their state",
     .help = "usage: pearvisor list [--json]\n\n"
-            "A VM is created (never started), starting, running, paused, stopping, stopped, or
-"
-            "failed, and then it says why.
-",
+            "A VM is created (never started), starting, running, paused, stopping, stopped, or\n"
+            "failed, and then it says why.\n",
     .run = list,
 };
 
