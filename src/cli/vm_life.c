@@ -55,6 +55,17 @@ static int apply(void *opaque, const char *key, char *value, struct pv_error **e
     return cli_run_set(opaque, key, value, err);
 }
 
+/* Where the confined process may make snapshots. */
+static int grant_snapshots(struct pv_config *config, struct pv_error **err)
+{
+    if (mkdir(PV_LIBRARY_SNAPSHOTS, 0700) < 0 && errno != EEXIST)
+        return pv_error_errno(err, errno, "'%s'", PV_LIBRARY_SNAPSHOTS);
+    if (config->grant_count == PV_CONFIG_MAX_GRANTS)
+        return pv_error_set(err, EINVAL, "grant: at most %u", PV_CONFIG_MAX_GRANTS - 1);
+    config->grants[config->grant_count++] = (struct pv_config_grant){.path = PV_LIBRARY_SNAPSHOTS};
+    return 0;
+}
+
 static int live(struct life *life, enum pv_vm_end *end, struct pv_error **err)
 {
     struct cli_run run = {0};
@@ -74,14 +85,15 @@ static int live(struct life *life, enum pv_vm_end *end, struct pv_error **err)
         run.config.control_path = PV_LIBRARY_CONTROL;
         if (!run.config.vars && pv_firmware_wanted(&run.config))
             run.config.vars = PV_LIBRARY_VARS;
-        run.config.restore = life->restore;
-        run.config.snapshots = PV_LIBRARY_SNAPSHOTS;
         if (!run.config.vsock_cid) { /* the agent's way */
             run.config.vsock_cid = PV_VSOCK_MIN_CID;
             run.config.vsock_directory = PV_LIBRARY_RUN;
         }
-        ret = cli_run_vm(&run, is_ready, life, end, err);
+        run.config.restore = life->restore;
+        ret = grant_snapshots(&run.config, err);
     }
+    if (ret >= 0)
+        ret = cli_run_vm(&run, is_ready, life, end, err);
     cli_run_finish(&run);
     pv_vm_file_close(file);
     return ret;
@@ -299,9 +311,8 @@ const struct cli_command cli_list = {
     .name = "list",
     .summary = "show the virtual machines there are, and their state",
     .help = "usage: pearvisor list [--json]\n\n"
-            "A VM is created (never started), starting, running, paused, stopping, stopped, or "
-            "failed,\n"
-            "and then it says why.\n",
+            "A VM is created (never started), starting, running, paused, stopping, stopped, or\n"
+            "failed, and then it says why.\n",
     .run = list,
 };
 

@@ -128,7 +128,6 @@ struct pv_config {
 
     /* The folder of a snapshot to go on from, instead of booting; or NULL. */
     const char *restore;
-    const char *snapshots;    /* the folder that snapshots go to when confined, or NULL */
     const char *control_path; /* of the control socket, or NULL */
 
     /*

@@ -148,6 +148,7 @@ int pv_vm_confine_files(const struct pv_config *config, struct pv_error **err)
     grant(&grants, config->kernel, PV_GRANT_READ);
     grant(&grants, config->dtb, PV_GRANT_READ);
     grant(&grants, config->initrd, PV_GRANT_READ);
+    grant(&grants, config->restore, PV_GRANT_READ);
     if (config->firmware && strchr(config->firmware, '/'))
         grant(&grants, config->firmware, PV_GRANT_READ);
     if (config->vars) {
@@ -158,8 +159,6 @@ int pv_vm_confine_files(const struct pv_config *config, struct pv_error **err)
         grant_disk(&grants, &config->disks[i]);
     grant_sockets(&grants, config);
     grant_folder(&grants, config->console_log, PV_GRANT_CREATE);
-    grant(&grants, config->restore, PV_GRANT_READ);
-    grant(&grants, config->snapshots, PV_GRANT_CREATE);
     for (size_t i = 0; i < config->grant_count; i++)
         grant(&grants, config->grants[i].path,
               config->grants[i].read_only ? PV_GRANT_READ : PV_GRANT_CREATE);

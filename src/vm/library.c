@@ -112,7 +112,6 @@ int pv_library_enter(const char *name, struct pv_error **err)
         return pv_error_errno(err, errno, "%s", folder);
     mkdir(PV_LIBRARY_RUN, 0700);
     mkdir(PV_LIBRARY_LOGS, 0700);
-    mkdir(PV_LIBRARY_SNAPSHOTS, 0700);
     return 0;
 }
 

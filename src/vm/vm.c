@@ -62,10 +62,10 @@ struct pv_vm {
     bool ended;
     atomic_bool killed;
     char *fatal;
-    bool confine; /* what follows is said of it */
+    bool restored; /* from a snapshot: it only has to go on */
+    bool confine;  /* what follows is said of it */
     bool files_confined, calls_confined;
     unsigned call_sets;
-    bool restored; /* from a snapshot: it only has to go on */
 
     struct pv_snapshot *snapshot; /* being taken, or NULL */
     void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
