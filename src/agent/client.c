@@ -43,9 +43,7 @@ int pv_agent_connect(const char *vsock_socket, uint32_t port, struct pv_error **
                             "installed in it?");
     if (ret < 0)
         return pv_error_set(err, -ret, "nobody listens on the guest's vsock port %" PRIu32, port);
-    ret = fd;
-    fd = -1;
-    return ret;
+    return PV_STEAL_FD(fd);
 }
 
 /* ---- Requests ---- */
