@@ -173,7 +173,7 @@ def stays_up(m, args, folder):
 def end(m, args, folder):
     m.run("exec", "m", "poweroff", "-f")
     deadline = time.monotonic() + 60 * guest.PATIENCE
-    while '"running"' in m.do("list", "--json").stdout:
+    while '"stopped"' not in m.do("list", "--json").stdout:
         if time.monotonic() > deadline:
             raise Failure("power-off ends the VM")
         time.sleep(0.2)
