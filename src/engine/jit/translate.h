@@ -99,6 +99,7 @@ struct jit_translator {
     struct a64_insn insns[JIT_BLOCK_MAX];
     bool nzcv_live[JIT_BLOCK_MAX]; /* something may look at NZCV behind the instruction */
     enum jit_nzcv nzcv;
+    unsigned nzcv_in_rax; /* place in the block behind the instruction that left flags.h's in AX */
     bool sp_aligned; /* SP has been checked in this block */
     uint32_t record; /* the present instruction's, UINT32_MAX when it has none yet */
     unsigned cold_count;
