@@ -56,7 +56,14 @@ static unsigned use_of(const struct jit_translator *t, const struct a64_insn *in
                    ? USE_READ | USE_KEEPS
                    : USE_READ;
     case A64_MOVZ:
-    case A64_MOVN: return USE_KEEPS;
+    case A64_MOVN:
+    case A64_ADD_IMM:
+    case A64_SUB_IMM: return USE_KEEPS;
+    case A64_ADD_REG: return jit_is_lea(insn) ? USE_KEEPS : USE_NONE;
+    case A64_ORR_REG:
+    case A64_ORN_REG: return jit_is_move(insn) ? USE_KEEPS : USE_NONE;
+    case A64_UBFM:
+    case A64_SBFM: return jit_bfm_keeps_flags(insn) ? USE_KEEPS : USE_NONE;
     default: return a64_op_class(insn->op) == A64_CLASS_int ? USE_NONE : USE_READ;
     }
 }
