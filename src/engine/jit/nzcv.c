@@ -5,7 +5,9 @@
  * A producer (SUBS, ANDS ...) leaves NZCV in host flags, where conditional instructions that follow
  * use it. Anything else destroys host flags, so NZCV is kept in memory as well if it may be looked
  * at later: by another block, by a handler, or by an exception, which any load or store may raise.
- * LAHF, SETO and moves change no flag, so the instruction behind can still use them.
+ * LAHF, SETO and moves change no flag, so the instruction behind can still use them. What was kept
+ * stays in AX as long as nothing but arithmetic in pinned registers follows: to look there takes
+ * five cycles less than behind the store.
  *
  * Liveness says where nobody looks: behind an instruction, NZCV is dead when it is written again
  * before that. Everything that may leave the block counts as looking.
@@ -54,7 +56,14 @@ static unsigned use_of(const struct jit_translator *t, const struct a64_insn *in
                    ? USE_READ | USE_KEEPS
                    : USE_READ;
     case A64_MOVZ:
-    case A64_MOVN: return USE_KEEPS;
+    case A64_MOVN:
+    case A64_ADD_IMM:
+    case A64_SUB_IMM: return USE_KEEPS;
+    case A64_ADD_REG: return jit_is_lea(insn) ? USE_KEEPS : USE_NONE;
+    case A64_ORR_REG:
+    case A64_ORN_REG: return jit_is_move(insn) ? USE_KEEPS : USE_NONE;
+    case A64_UBFM:
+    case A64_SBFM: return jit_bfm_keeps_flags(insn) ? USE_KEEPS : USE_NONE;
     default: return a64_op_class(insn->op) == A64_CLASS_int ? USE_NONE : USE_READ;
     }
 }
@@ -102,6 +111,48 @@ void jit_nzcv_set(struct jit_translator *t, enum jit_nzcv form)
     x64_lahf(&t->code);
     x64_setcc(&t->code, X64_O, x64_r(X64_RAX));
     x64_store(&t->code, 2, jit_field(offsetof(struct cpu, jit.flags)), X64_RAX);
+    t->nzcv_in_rax = t->index + 1;
+}
+
+static bool is_pinned(unsigned n)
+{
+    return n != 31 && jit_pin_of(n) >= 0;
+}
+
+/* Whether the instruction's translation leaves RAX as it is. */
+static bool leaves_rax(const struct a64_insn *insn)
+{
+    switch (insn->op) {
+    case A64_MOVZ:
+    case A64_MOVN:
+    case A64_UBFM:
+    case A64_SBFM: return is_pinned(insn->rd);
+    case A64_ADD_IMM:
+    case A64_SUB_IMM:
+    case A64_AND_IMM:
+    case A64_ORR_IMM:
+    case A64_EOR_IMM: return is_pinned(insn->rd) && is_pinned(insn->rn);
+    case A64_ADD_REG:
+    case A64_SUB_REG:
+    case A64_AND_REG:
+    case A64_ORR_REG:
+    case A64_EOR_REG: /* with the second operand in the destination, RAX has the first */
+        return is_pinned(insn->rd) && is_pinned(insn->rn) && is_pinned(insn->rm) &&
+               (insn->imm || insn->rm != insn->rd);
+    default: return false;
+    }
+}
+
+/* Whether the present instruction, of integers, finds in AX what was kept. */
+static bool is_in_rax(const struct jit_translator *t)
+{
+    if (!t->nzcv_in_rax || a64_op_class(t->insn->op) != A64_CLASS_int ||
+        a64_op_class(t->insns[t->nzcv_in_rax - 1].op) != A64_CLASS_int)
+        return false;
+    for (unsigned i = t->nzcv_in_rax; i < t->index; i++)
+        if (!leaves_rax(&t->insns[i]))
+            return false;
+    return true;
 }
 
 void jit_nzcv_from_rax(struct jit_translator *t)
@@ -131,8 +182,11 @@ enum x64_cond jit_nzcv_cond(struct jit_translator *t, unsigned cond)
 
     if (t->nzcv == JIT_NZCV_MEMORY && cond < 6) {
         /* One bit is looked at where it is; CS is a borrow's absence. */
-        x64_test_imm(&t->code, 1, jit_field(offsetof(struct cpu, jit.flags) + 1),
-                     (int8_t)bits[cond >> 1]);
+        if (is_in_rax(t))
+            x64_test_imm(&t->code, 4, x64_r(X64_RAX), bits[cond >> 1] << 8);
+        else
+            x64_test_imm(&t->code, 1, jit_field(offsetof(struct cpu, jit.flags) + 1),
+                         (int8_t)bits[cond >> 1]);
         bool set = !(cond & 1);
         if (cond >> 1 == 1)
             set = !set;

@@ -357,6 +357,7 @@ static void translate_block(struct jit_translator *t)
     t->count = count;
     t->cold_count = 0;
     t->nzcv = JIT_NZCV_MEMORY;
+    t->nzcv_in_rax = 0;
     t->sp_aligned = false;
     jit_v_loop_begin(t);
     translate_all(t);

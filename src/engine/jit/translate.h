@@ -99,8 +99,9 @@ struct jit_translator {
     struct a64_insn insns[JIT_BLOCK_MAX];
     bool nzcv_live[JIT_BLOCK_MAX]; /* something may look at NZCV behind the instruction */
     enum jit_nzcv nzcv;
-    bool sp_aligned; /* SP has been checked in this block */
-    uint32_t record; /* the present instruction's, UINT32_MAX when it has none yet */
+    unsigned nzcv_in_rax; /* place in the block behind the instruction that left flags.h's in AX */
+    bool sp_aligned;      /* SP has been checked in this block */
+    uint32_t record;      /* the present instruction's, UINT32_MAX when it has none yet */
     unsigned cold_count;
     struct jit_cold cold[JIT_COLD_MAX];
     struct jit_vregs vregs;
@@ -137,6 +138,15 @@ void jit_wrote(struct jit_translator *t, unsigned n, enum x64_reg from);
 /* For the common code: all pinned registers from and to struct cpu. */
 void jit_load_pinned(struct x64_code *c);
 void jit_store_pinned(struct x64_code *c);
+
+/* ---- Instructions that change no host flags when it matters (a64/int.c, a64/int_bits.c) ---- */
+
+/* ADD of registers that is a LEA. */
+bool jit_is_lea(const struct a64_insn *insn);
+/* ORR and ORN that are MOV and MVN. */
+bool jit_is_move(const struct a64_insn *insn);
+/* UBFM and SBFM that are shifts or extensions. */
+bool jit_bfm_keeps_flags(const struct a64_insn *insn);
 
 /* ---- Flags (nzcv.c) ---- */
 

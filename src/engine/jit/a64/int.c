@@ -206,11 +206,16 @@ static void operate(struct jit_translator *t, enum x64_alu op, unsigned size, un
     wrote(t, rd, to, form, flags);
 }
 
+bool jit_is_lea(const struct a64_insn *insn)
+{
+    return insn->op == A64_ADD_REG && !insn->imm && insn->rn != 31 && insn->rm != 31;
+}
+
 bool jit_add_reg(struct jit_translator *t, const struct a64_insn *insn)
 {
     bool sub = insn->word >> 30 & 1, flags = insn->word >> 29 & 1;
     unsigned size = width(insn);
-    if (!sub && !flags && !insn->imm && insn->rn != 31 && insn->rm != 31) {
+    if (jit_is_lea(insn)) {
         enum x64_reg to = jit_target(insn->rd, X64_RAX);
         enum x64_reg a = jit_read(t, insn->rn, X64_RAX), b = jit_read(t, insn->rm, X64_RCX);
         x64_lea(&t->code, size, to, x64_mx(a, b, 0, 0));
@@ -239,6 +244,12 @@ bool jit_add_ext(struct jit_translator *t, const struct a64_insn *insn)
     return true;
 }
 
+bool jit_is_move(const struct a64_insn *insn)
+{
+    return (insn->op == A64_ORR_REG || insn->op == A64_ORN_REG) && insn->rn == 31 && !insn->imm &&
+           insn->rm != 31;
+}
+
 /* AND, BIC, ORR, ORN, EOR, EON, ANDS, BICS */
 bool jit_logic_reg(struct jit_translator *t, const struct a64_insn *insn)
 {
@@ -246,7 +257,7 @@ bool jit_logic_reg(struct jit_translator *t, const struct a64_insn *insn)
     unsigned opc = insn->word >> 29 & 3, size = width(insn);
     bool invert = insn->word >> 21 & 1, flags = opc == 3;
 
-    if (opc == 1 && insn->rn == 31 && !insn->imm && insn->rm != 31) { /* MOV, MVN */
+    if (jit_is_move(insn)) {
         enum x64_reg to = jit_target(insn->rd, X64_RAX);
         if (insn->rd == 31)
             return true;

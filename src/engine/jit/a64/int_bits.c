@@ -24,6 +24,45 @@ static struct bitfield bitfield(const struct a64_insn *insn)
     return (struct bitfield){insn->word >> 16 & 63, insn->word >> 10 & 63, width(insn) * 8};
 }
 
+static bool is_extension(const struct a64_insn *insn)
+{
+    const struct bitfield f = bitfield(insn);
+    return f.r == 0 && (f.s == 7 || f.s == 15 || (f.s == 31 && f.bits == 64));
+}
+
+/* LSR, ASR, and UBFM that is LSL. */
+static bool is_shift(const struct a64_insn *insn)
+{
+    const struct bitfield f = bitfield(insn);
+    return f.s == f.bits - 1 || (insn->op == A64_UBFM && f.s + 1 == f.r);
+}
+
+bool jit_bfm_keeps_flags(const struct a64_insn *insn)
+{
+    return is_extension(insn) || is_shift(insn);
+}
+
+/* A shift that changes no host flags, as they are NZCV. */
+static bool shift_beside_flags(struct jit_translator *t, const struct a64_insn *insn)
+{
+    const struct bitfield f = bitfield(insn);
+    enum x64_reg to = jit_target(insn->rd, X64_RAX);
+    if (t->nzcv == JIT_NZCV_MEMORY || !t->nzcv_live[t->index] || !is_shift(insn))
+        return false;
+    if (f.s + 1 == f.r) {
+        x64_mov_imm(&t->code, X64_RCX, f.bits - f.r);
+        x64_shlx(&t->code, width(insn), to, jit_rm(insn->rn), X64_RCX);
+    } else {
+        x64_mov_imm(&t->code, X64_RCX, f.r);
+        if (insn->op == A64_SBFM)
+            x64_sarx(&t->code, width(insn), to, jit_rm(insn->rn), X64_RCX);
+        else
+            x64_shrx(&t->code, width(insn), to, jit_rm(insn->rn), X64_RCX);
+    }
+    jit_wrote(t, insn->rd, to);
+    return true;
+}
+
 /* UBFM and SBFM: two shifts in general, one or an extension in the usual cases. */
 bool jit_bfm_extract(struct jit_translator *t, const struct a64_insn *insn)
 {
@@ -34,7 +73,7 @@ bool jit_bfm_extract(struct jit_translator *t, const struct a64_insn *insn)
     enum x64_reg to = jit_target(insn->rd, X64_RAX);
     struct x64_rm from = jit_rm(insn->rn);
 
-    if (f.r == 0 && (f.s == 7 || f.s == 15 || (f.s == 31 && size == 8))) {
+    if (is_extension(insn)) {
         unsigned bytes = (f.s + 1) / 8;
         if (sign)
             x64_movsx(&t->code, size, bytes, to, from);
@@ -45,6 +84,8 @@ bool jit_bfm_extract(struct jit_translator *t, const struct a64_insn *insn)
         jit_wrote(t, insn->rd, to);
         return true;
     }
+    if (shift_beside_flags(t, insn))
+        return true;
     x64_mov(&t->code, size, to, from);
     if (f.s >= f.r) {
         unsigned left = f.bits - 1 - f.s;
