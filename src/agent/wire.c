@@ -95,7 +95,7 @@ int pv_agent_send(int fd, enum pv_agent_type type, const void *payload, size_t s
     if (with > 0)
         memcpy(start + PV_AGENT_HEADER, payload, with);
     int ret = write_all(fd, start, PV_AGENT_HEADER + with);
-    return ret < 0 ? ret : write_all(fd, (const char *)payload + with, size - with);
+    return ret < 0 || with == size ? ret : write_all(fd, payload, size);
 }
 
 int pv_agent_send_words(int fd, enum pv_agent_type type, const char *const *words, size_t count)

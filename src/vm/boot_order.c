@@ -35,10 +35,9 @@ static void write_path(char path[PV_BOOT_MAX_PATH], enum pv_config_transport tra
 int pv_boot_order_add(struct pv_boot_order *order, unsigned index, enum pv_boot_kind kind,
                       const struct pv_virtio_device *device, unsigned target, struct pv_error **err)
 {
-    unsigned at = order->count;
-
     if (!index)
         return 0;
+    unsigned at = order->count;
     for (unsigned i = 0; i < order->count; i++)
         if (order->entries[i].index == index)
             return pv_error_set(err, EINVAL, "bootindex %u: another device has it already", index);
