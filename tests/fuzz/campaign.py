@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Runs the libFuzzer targets of a build folder in turns, and keeps count of their CPU time.
 
-usage: campaign.py BUILD [--only NAME,...] [--seconds N] [--total MINUTES] [--jobs N]
-                         [--work DIR] [--keep]
+usage: campaign.py BUILD [--only NAME,...] [--seconds N] [--short NAME,...] [--total MINUTES]
+                         [--jobs N] [--work DIR] [--keep]
 
-Each turn gives a target N seconds (60). Without --total every target has one turn, which is what CI
+Each turn gives a target N seconds (60), or half of that when it is --short. Without --total every target has one turn, which is what CI
 does; with it, turns go on until each has had so many CPU-minutes in all the campaigns of DIR. DIR
 (a temporary folder unless given) has NAME/ with the inputs found so far, findings/, and
 ledger.json with the CPU seconds and runs of each target.
@@ -120,10 +120,14 @@ def campaign(targets, arguments, work, ledger):
         name = target.name.removeprefix("fuzz-")
         return target not in failed and ledger.cpu_seconds(name) < 60 * (arguments.total or 0)
 
+    def seconds(target):
+        short = target.name.removeprefix("fuzz-") in arguments.short.split(",")
+        return arguments.seconds // (2 if short else 1)
+
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         round_of = list(targets) if not arguments.total else [t for t in targets if wants(t)]
         while round_of:
-            results = pool.map(lambda t: (t, turn(t, work, arguments.seconds, ledger)), round_of)
+            results = pool.map(lambda t: (t, turn(t, work, seconds(t), ledger)), round_of)
             failed |= {target for target, fine in results if not fine}
             round_of = [t for t in targets if wants(t)] if arguments.total else []
     return failed
@@ -134,6 +138,7 @@ def main():
     parser.add_argument("build", type=pathlib.Path, help="a build folder with -Dfuzz=true")
     parser.add_argument("--only", help="comma-separated names of targets")
     parser.add_argument("--seconds", type=int, default=60, help="of one turn")
+    parser.add_argument("--short", default="", help="targets whose turns are half as long")
     parser.add_argument("--total", type=float, help="CPU-minutes that each target is to have had")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="turns at a time")
     parser.add_argument("--work", type=pathlib.Path, help="where inputs and the ledger are kept")
