@@ -34,6 +34,7 @@
 #include "memory/address_space.h"
 #include "vm/hotplug.h"
 #include "vm/memory_image.h"
+#include "vm/memory_load.h"
 #include "vm/snapshot_file.h"
 
 #include <errno.h>
@@ -160,8 +161,12 @@ static int copy_live(struct pv_snapshot *s, struct pv_error **err)
     size_t before = SIZE_MAX;
     int ret;
 
-    for (size_t i = 0; i < s->region_count; i++)
+    /* Of a VM that was restored, all of it has to be there first. */
+    for (size_t i = 0; i < s->region_count; i++) {
+        if (pv_as_touch(s->config.as, s->regions[i].address, s->regions[i].size) < 0)
+            return pv_error_set(err, EIO, "the VM's own memory is damaged");
         mark_used(&s->regions[i]);
+    }
     ret = write_dirty(s, err);
     for (unsigned round = 0; round < MAX_ROUNDS && ret >= 0; round++) {
         pv_engine_pause(engine);
@@ -531,14 +536,19 @@ static int load_state(struct pv_machine *machine, const char *folder, struct pv_
     return ret;
 }
 
-int pv_snapshot_restore(struct pv_machine *machine, struct pv_address_space *as, const char *folder,
-                        struct pv_error **err)
+static void memory_failed(void *opaque, const char *message)
 {
-    PV_CLEANUP_FD int memory = pv_snapshot_memory_open(folder, err);
+    pv_machine_fail(opaque, message);
+}
 
-    if (memory < 0)
-        return memory;
-    int ret = pv_memory_image_load(memory, as, NULL, err);
+/* The machine's parts look into memory while they are loaded, so it has to come by then. */
+int pv_snapshot_restore(struct pv_memory_load **load, struct pv_machine *machine,
+                        struct pv_address_space *as, const char *folder, struct pv_error **err)
+{
+    int ret = pv_snapshot_memory_open(load, as, folder, err);
+
+    if (ret >= 0)
+        ret = pv_memory_load_lazily(*load, memory_failed, machine, err);
     if (ret >= 0)
         ret = pv_machine_prepare(machine, err);
     return ret < 0 ? ret : load_state(machine, folder, err);

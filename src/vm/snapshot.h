@@ -11,6 +11,7 @@ struct pv_address_space;
 struct pv_error;
 struct pv_loop;
 struct pv_machine;
+struct pv_memory_load;
 struct pv_snapshot;
 struct pv_vm_hotplug;
 
@@ -40,9 +41,11 @@ void pv_snapshot_destroy(struct pv_snapshot *snapshot);
 
 /*
  * Brings a machine that was created empty to where the snapshot was, paused once; its disks are the
- * caller's to bring back. Of one that fails only the end is left.
+ * caller's to bring back. Of one that fails only the end is left. Memory may go on coming while the
+ * machine runs: *load is destroyed when nobody uses the address space any more. When that memory is
+ * damaged, the machine fails (its `fatal` event).
  */
-int pv_snapshot_restore(struct pv_machine *machine, struct pv_address_space *as, const char *folder,
-                        struct pv_error **err);
+int pv_snapshot_restore(struct pv_memory_load **load, struct pv_machine *machine,
+                        struct pv_address_space *as, const char *folder, struct pv_error **err);
 
 #endif

@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/record.h"
 #include "base/util.h"
-#include "vm/memory_image.h"
+#include "vm/memory_load.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -234,14 +234,17 @@ int pv_snapshot_state_read(void **data, size_t *size, const char *folder, struct
     return 0;
 }
 
-int pv_snapshot_memory_open(const char *folder, struct pv_error **err)
+int pv_snapshot_memory_open(struct pv_memory_load **load, struct pv_address_space *as,
+                            const char *folder, struct pv_error **err)
 {
     PV_CLEANUP_FREE char *path = path_of(folder, FILE_MEMORY);
 
     if (!path)
         return out_of_memory(err);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd < 0 ? pv_error_errno(err, errno, "'%s'", path) : fd;
+    if (fd < 0)
+        return pv_error_errno(err, errno, "'%s'", path);
+    return pv_memory_load_create(load, &fd, 1, as, err);
 }
 
 /* ---- The folder ---- */
@@ -311,7 +314,7 @@ int pv_snapshot_verify(const char *folder, struct pv_error **err)
 {
     struct pv_snapshot_info info;
     PV_CLEANUP_FREE void *state = NULL;
-    PV_CLEANUP_FD int memory = -1;
+    struct pv_memory_load *memory = NULL;
     size_t size;
     int ret = pv_snapshot_info_read(&info, folder, err);
 
@@ -319,9 +322,9 @@ int pv_snapshot_verify(const char *folder, struct pv_error **err)
     if (ret >= 0)
         ret = pv_snapshot_state_read(&state, &size, folder, err);
     if (ret >= 0)
-        ret = memory = pv_snapshot_memory_open(folder, err);
-    if (ret < 0)
-        return ret;
-    ret = pv_memory_image_load(memory, NULL, NULL, err);
+        ret = pv_snapshot_memory_open(&memory, NULL, folder, err);
+    if (ret >= 0)
+        ret = pv_memory_load_all(memory, err);
+    pv_memory_load_destroy(memory);
     return ret < 0 ? pv_error_prefix(err, "snapshot '%s'", folder) : 0;
 }

@@ -14,7 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct pv_address_space;
 struct pv_error;
+struct pv_memory_load;
 
 #define PV_SNAPSHOT_MAX_DISKS 16u
 #define PV_SNAPSHOT_NOTE_MAX  1000u
@@ -43,8 +45,9 @@ int pv_snapshot_state_read(void **data, size_t *size, const char *folder, struct
 int pv_snapshot_state_write(const void *data, size_t size, const char *folder,
                             struct pv_error **err);
 
-/* Opens the memory's file: a descriptor. */
-int pv_snapshot_memory_open(const char *folder, struct pv_error **err);
+/* Opens its memory, for `as` or, with NULL, for a look (vm/memory_load.h). */
+int pv_snapshot_memory_open(struct pv_memory_load **load, struct pv_address_space *as,
+                            const char *folder, struct pv_error **err);
 
 /* Makes FOLDER.new, in the place of one that was never finished; its name is the caller's. */
 int pv_snapshot_begin(char **temporary, const char *folder, struct pv_error **err);

@@ -29,6 +29,7 @@
 #include "vm/firmware.h"
 #include "vm/graphics.h"
 #include "vm/hotplug.h"
+#include "vm/memory_load.h"
 #include "vm/snapshot.h"
 #include "vm/snapshot_file.h"
 #include "vm/verbs.h"
@@ -67,7 +68,8 @@ struct pv_vm {
     bool files_confined, calls_confined;
     unsigned call_sets;
 
-    struct pv_snapshot *snapshot; /* being taken, or NULL */
+    struct pv_memory_load *memory_load; /* of the snapshot it was restored from, or NULL */
+    struct pv_snapshot *snapshot;       /* being taken, or NULL */
     void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
     void *snapshot_opaque;
 };
@@ -295,7 +297,7 @@ static int restore(struct pv_vm *vm, const struct pv_config *config, struct pv_e
     if (ret >= 0) {
         ret = check_snapshot(config, &info, err);
         if (ret >= 0)
-            ret = pv_snapshot_restore(vm->machine, vm->as, config->restore, err);
+            ret = pv_snapshot_restore(&vm->memory_load, vm->machine, vm->as, config->restore, err);
         if (ret >= 0)
             ret = pv_vm_hotplug_bring_back_disks(vm->hotplug, info.tag, err);
         if (ret < 0)
@@ -564,12 +566,14 @@ void pv_vm_destroy(struct pv_vm *vm)
         return;
     pv_control_destroy(vm->control);
     pv_snapshot_destroy(vm->snapshot);
+    pv_memory_load_stop(vm->memory_load);
     pv_machine_destroy(vm->machine);
     pv_vm_hotplug_destroy(vm->hotplug);
     pv_vm_graphics_destroy(vm->graphics);
     pv_vm_devices_destroy(vm->devices);
     pv_chardev_destroy(vm->console);
     pv_chardev_destroy(vm->silence);
+    pv_memory_load_destroy(vm->memory_load);
     pv_as_destroy(vm->as);
     pv_loop_destroy(vm->loop);
     free(vm->fatal);

@@ -9,7 +9,6 @@
 #include "base/util.h"
 #include "machine/map.h"
 #include "snapshot_machine.h"
-#include "vm/memory_image.h"
 #include "vm/snapshot_file.h"
 
 #include <errno.h>
@@ -273,99 +272,6 @@ static void test_refusals(void **state)
     expect_refusal(f, data, size, CPUS, "has 'pl03x' where this VM has 'pl031'");
 }
 
-/* ---- Memory ---- */
-
-#define RAM      UINT64_C(0x40000000)
-#define RAM_SIZE (4 * PV_MEMORY_CHUNK)
-
-static struct pv_address_space *make_ram(void)
-{
-    struct pv_address_space *as;
-    assert_int_equal(pv_as_create(&as, NULL), 0);
-    assert_int_equal(pv_as_add_ram(as, RAM, RAM_SIZE, "ram", NULL), 0);
-    return as;
-}
-
-/* Some pages twice, some that became zeroes, some never. */
-static int make_image(uint8_t *expected)
-{
-    struct pv_memory_image *image;
-    struct pv_memory_counts counts;
-    PV_CLEANUP_FREE uint8_t *data = calloc(1, PV_MEMORY_CHUNK);
-    uint64_t seed = 42;
-    char path[] = "/tmp/pv-memory-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    unlink(path);
-    assert_int_equal(pv_memory_image_create(&image, fd, NULL), 0);
-    memset(expected, 0, RAM_SIZE);
-    for (unsigned i = 0; i < 40; i++) {
-        const unsigned chunk = i % 3; /* the last is never written */
-        const uint64_t pages = next(&seed) & next(&seed);
-        for (unsigned page = 0; page < 64; page++) {
-            uint8_t *to = data + (size_t)page * PV_GUEST_PAGE;
-            memset(to, next(&seed) % 3 ? (int)(next(&seed) & 0xff) : 0, PV_GUEST_PAGE);
-            to[next(&seed) % PV_GUEST_PAGE] &= 0x55;
-            if (pages >> page & 1)
-                memcpy(expected + chunk * PV_MEMORY_CHUNK + (size_t)page * PV_GUEST_PAGE, to,
-                       PV_GUEST_PAGE);
-        }
-        assert_int_equal(
-            pv_memory_image_write(image, RAM + chunk * PV_MEMORY_CHUNK, data, pages, NULL), 0);
-    }
-    assert_int_equal(pv_memory_image_end(image, &counts, NULL), 0);
-    assert_int_equal(counts.bytes, (uint64_t)lseek(fd, 0, SEEK_END));
-    pv_memory_image_destroy(image);
-    return fd;
-}
-
-static void test_memory(void **state)
-{
-    PV_CLEANUP_FREE uint8_t *expected = malloc(RAM_SIZE);
-    struct pv_address_space *as = make_ram();
-    struct pv_memory_counts counts;
-    PV_CLEANUP_FD int fd = make_image(expected);
-
-    assert_int_equal(pv_memory_image_load(fd, as, &counts, NULL), 0);
-    assert_memory_equal(pv_as_ram(as, RAM, RAM_SIZE, false), expected, RAM_SIZE);
-    assert_true(counts.frames > 0 && counts.pages > 0);
-    pv_as_destroy(as);
-}
-
-static void test_damaged_memory(void **state)
-{
-    PV_CLEANUP_FREE uint8_t *expected = malloc(RAM_SIZE);
-    PV_CLEANUP_FD int fd = make_image(expected);
-    const off_t size = lseek(fd, 0, SEEK_END);
-    PV_CLEANUP_ERROR struct pv_error *err = NULL;
-
-    /* Any byte changed. */
-    for (off_t at = 0; at < size; at += at < 200 || at > size - 50 ? 1 : 97) {
-        uint8_t byte, wrong;
-        assert_int_equal(pread(fd, &byte, 1, at), 1);
-        wrong = byte ^ 0x10;
-        assert_int_equal(pwrite(fd, &wrong, 1, at), 1);
-        if (pv_memory_image_load(fd, NULL, NULL, NULL) >= 0)
-            fail_msg("byte %ld of %ld may be wrong", (long)at, (long)size);
-        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-    }
-    assert_int_equal(pv_memory_image_load(fd, NULL, NULL, NULL), 0);
-
-    /* More memory than there is. */
-    struct pv_address_space *as;
-    assert_int_equal(pv_as_create(&as, NULL), 0);
-    assert_int_equal(pv_as_add_ram(as, RAM, PV_MEMORY_CHUNK, "ram", NULL), 0);
-    assert_int_equal(pv_memory_image_load(fd, as, NULL, &err), -EINVAL);
-    assert_non_null(strstr(pv_error_message(err), "this VM has none there"));
-    pv_as_destroy(as);
-
-    /* Cut off anywhere. */
-    for (off_t end = size - 1; end > 0; end -= end > size - 50 ? 1 : 997) {
-        assert_int_equal(ftruncate(fd, end), 0);
-        assert_true(pv_memory_image_load(fd, NULL, NULL, NULL) < 0);
-    }
-}
-
 /* ---- The folder ---- */
 
 static void test_folder(void **state)
@@ -425,8 +331,6 @@ int main(void)
         cmocka_unit_test(test_impossible_values),
         cmocka_unit_test_setup_teardown(test_contract, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_damaged_memory),
         cmocka_unit_test_setup_teardown(test_folder, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
