@@ -182,6 +182,11 @@ static int between_requests(struct pv_block *block, const char *name,
     return ret;
 }
 
+int pv_block_snapshot_prepare(struct pv_block *block, const char *name, struct pv_error **err)
+{
+    return between_requests(block, name, block->image->ops->snapshot_prepare, err);
+}
+
 int pv_block_snapshot_create(struct pv_block *block, const char *name, struct pv_error **err)
 {
     return between_requests(block, name, block->image->ops->snapshot_create, err);

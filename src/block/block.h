@@ -70,6 +70,12 @@ int pv_block_snapshot_create(struct pv_block *block, const char *name, struct pv
 int pv_block_snapshot_apply(struct pv_block *block, const char *name, struct pv_error **err);
 int pv_block_snapshot_delete(struct pv_block *block, const char *name, struct pv_error **err);
 
+/*
+ * Of the first of these, everything that takes time: shortly before, so that it takes less. What
+ * stands in the way is found.
+ */
+int pv_block_snapshot_prepare(struct pv_block *block, const char *name, struct pv_error **err);
+
 uint64_t pv_block_size(const struct pv_block *block);
 bool pv_block_read_only(const struct pv_block *block);
 bool pv_block_can_discard(const struct pv_block *block);

@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/record.h"
 #include "base/util.h"
+#include "block/block.h"
 #include "engine/engine.h"
 #include "host/clock.h"
 #include "host/loop.h"
@@ -67,6 +68,9 @@ struct pv_snapshot {
     struct pv_memory_image *image;
     struct region regions[MAX_REGIONS];
     size_t region_count;
+    struct pv_block *disks[PV_SNAPSHOT_MAX_DISKS];
+    const char *disk_names[PV_SNAPSHOT_MAX_DISKS];
+    size_t disk_count;
 
     pthread_t thread;
     bool thread_made, joined;
@@ -182,6 +186,15 @@ static int copy_live(struct pv_snapshot *s, struct pv_error **err)
     return ret;
 }
 
+/* What the guest would otherwise wait for: checking images, and writing what they hold back. */
+static int prepare_disks(struct pv_snapshot *s, struct pv_error **err)
+{
+    for (size_t i = 0; i < s->disk_count; i++)
+        if (pv_block_snapshot_prepare(s->disks[i], s->info.tag, err) < 0)
+            return pv_error_prefix(err, "disk '%s'", s->disk_names[i]);
+    return 0;
+}
+
 /* Has the loop's thread do its part, and waits for it. */
 static int wait_for_moment(struct pv_snapshot *s)
 {
@@ -240,6 +253,8 @@ static void *work(void *opaque)
     pv_thread_name("snapshot");
     pv_thread_nice(THREAD_NICE);
     int ret = copy_live(s, &s->error);
+    if (ret >= 0)
+        ret = prepare_disks(s, &s->error);
     if (ret >= 0)
         ret = wait_for_moment(s);
     if (ret >= 0)
@@ -442,6 +457,9 @@ static int fill_info(struct pv_snapshot *s, struct pv_error **err)
         if (!s->info.disks[s->info.disk_count++])
             return out_of_memory(err);
     }
+    s->disk_count = pv_vm_hotplug_writable_disks(config->hotplug, s->disks, s->disk_names,
+                                                 PV_SNAPSHOT_MAX_DISKS);
+    s->disk_count = PV_MIN(s->disk_count, (size_t)PV_SNAPSHOT_MAX_DISKS);
     return 0;
 }
 
