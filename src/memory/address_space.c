@@ -626,6 +626,16 @@ void pv_as_mark_dirty(struct pv_address_space *as, uint64_t address, uint64_t le
         mark_region(&region, address - region.info.address, len);
 }
 
+bool pv_as_is_dirty(struct pv_address_space *as, uint64_t address)
+{
+    struct region region;
+
+    if (!as->dirty_logging || !find(as, address, &region) || !region.dirty)
+        return false;
+    const uint64_t page = (address - region.info.address) / PV_GUEST_PAGE;
+    return atomic_load_explicit(&region.dirty[page / 64], memory_order_relaxed) >> page % 64 & 1;
+}
+
 int pv_as_dirty_fetch(struct pv_address_space *as, uint64_t address, uint64_t *bitmap, size_t words)
 {
     struct pv_region_info info;

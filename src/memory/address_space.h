@@ -184,6 +184,9 @@ bool pv_as_dirty_logging(const struct pv_address_space *as);
 /* Marks pages dirty: for engines that write through their own pointers. No-op when off. */
 void pv_as_mark_dirty(struct pv_address_space *as, uint64_t address, uint64_t len);
 
+/* Whether the page at `address` is marked already: who writes to it need not be asked again. */
+bool pv_as_is_dirty(struct pv_address_space *as, uint64_t address);
+
 /*
  * Copies the log of the RAM region that starts at `address` (bit i: page i) and clears it. `bitmap`
  * holds `words` 64-bit words, at least size / PV_GUEST_PAGE / 64 rounded up.

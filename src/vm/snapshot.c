@@ -119,6 +119,16 @@ static int fetch_dirty(struct pv_snapshot *s, struct pv_error **err)
     return 0;
 }
 
+static int fetch_live(struct pv_snapshot *s, struct pv_error **err)
+{
+    struct pv_engine *engine = pv_machine_engine(s->config.machine);
+
+    pv_engine_pause(engine);
+    int ret = fetch_dirty(s, err);
+    pv_engine_resume(engine);
+    return ret;
+}
+
 /* ---- The thread ---- */
 
 static int write_dirty(struct pv_snapshot *s, struct pv_error **err)
@@ -161,7 +171,6 @@ static void mark_used(struct region *region)
 /* Until so little is left that the guest may wait for it. */
 static int copy_live(struct pv_snapshot *s, struct pv_error **err)
 {
-    struct pv_engine *engine = pv_machine_engine(s->config.machine);
     size_t before = SIZE_MAX;
     int ret;
 
@@ -169,13 +178,14 @@ static int copy_live(struct pv_snapshot *s, struct pv_error **err)
     for (size_t i = 0; i < s->region_count; i++) {
         if (pv_as_touch(s->config.as, s->regions[i].address, s->regions[i].size) < 0)
             return pv_error_set(err, EIO, "the VM's own memory is damaged");
-        mark_used(&s->regions[i]);
+        if (!s->info.bases)
+            mark_used(&s->regions[i]);
     }
-    ret = write_dirty(s, err);
+    ret = s->info.bases ? fetch_live(s, err) : 0;
+    if (ret >= 0)
+        ret = write_dirty(s, err);
     for (unsigned round = 0; round < MAX_ROUNDS && ret >= 0; round++) {
-        pv_engine_pause(engine);
-        ret = fetch_dirty(s, err);
-        pv_engine_resume(engine);
+        ret = fetch_live(s, err);
         size_t now = count_dirty(s);
         if (ret >= 0)
             ret = write_dirty(s, err);
@@ -319,7 +329,6 @@ static void the_moment(struct pv_snapshot *s)
 static void let_go(struct pv_snapshot *s)
 {
     pv_machine_quiet(s->config.machine, false);
-    pv_as_dirty_log(s->config.as, false, NULL);
     pthread_mutex_lock(&s->lock);
     s->phase = WRITING;
     pthread_cond_broadcast(&s->changed);
@@ -354,10 +363,11 @@ static void finish(struct pv_snapshot *s)
     s->error = NULL;
     if (error && s->kept_disks)
         pv_vm_hotplug_forget_disks(s->config.hotplug, s->info.tag);
-    if (error)
+    if (error) {
         pv_snapshot_remove(s->temporary, NULL);
-    pv_as_dirty_log(s->config.as, false, NULL);
-    s->config.done(s->config.opaque, s->info.pause_us, &error); /* `s` may be gone */
+        pv_as_dirty_log(s->config.as, false, NULL);
+    }
+    s->config.done(s->config.opaque, &s->info, &error); /* `s` may be gone */
 }
 
 static void advance(void *opaque)
@@ -406,7 +416,8 @@ static int rehearse(struct pv_snapshot *s, struct pv_error **err)
 
     pv_machine_pause(s->config.machine);
     ret = take_state(s, err);
-    if (ret >= 0)
+    /* The log that the base began goes on; another one begins now. */
+    if (ret >= 0 && !s->info.bases)
         ret = pv_as_dirty_log(s->config.as, true, err);
     pv_machine_resume(s->config.machine);
     pv_record_free(s->record);
@@ -421,6 +432,9 @@ static int open_files(struct pv_snapshot *s, struct pv_error **err)
 
     if (ret < 0)
         return ret;
+    if (s->config.base->logged && !s->config.full)
+        s->info.bases =
+            pv_snapshot_rest_on(s->temporary, s->config.base->folder, s->config.base->tag);
     if (asprintf(&path, "%s/memory", s->temporary) < 0) {
         path = NULL;
         return out_of_memory(err);
@@ -431,22 +445,28 @@ static int open_files(struct pv_snapshot *s, struct pv_error **err)
     return pv_memory_image_create(&s->image, s->fd, err);
 }
 
+static const char *name_of(const char *folder)
+{
+    const char *slash = strrchr(folder, '/');
+    return slash ? slash + 1 : folder;
+}
+
 /* Names in an image are one for each snapshot, wherever folders are moved to. */
 static int fill_info(struct pv_snapshot *s, struct pv_error **err)
 {
     const struct pv_snapshot_config *config = &s->config;
-    const char *slash = strrchr(config->folder, '/');
     struct pv_vm_device device;
 
     s->folder = strdup(config->folder);
     s->info.note = strdup(config->note ? config->note : "");
     s->info.engine = strdup(config->engine);
+    s->info.parent = strdup(config->base->folder ? name_of(config->base->folder) : "");
     s->info.memory = config->memory;
     s->info.cpus = config->cpus;
-    if (asprintf(&s->info.tag, "pearvisor-%.100s-%llx", slash ? slash + 1 : config->folder,
+    if (asprintf(&s->info.tag, "pearvisor-%.100s-%llx", name_of(config->folder),
                  (unsigned long long)pv_clock_wall_ns()) < 0)
         s->info.tag = NULL;
-    if (!s->folder || !s->info.note || !s->info.engine || !s->info.tag)
+    if (!s->folder || !s->info.note || !s->info.engine || !s->info.parent || !s->info.tag)
         return out_of_memory(err);
     for (size_t i = 0; pv_vm_hotplug_device(config->hotplug, i, &device); i++) {
         if (device.kind != PV_VM_DISK || device.read_only)
@@ -533,6 +553,23 @@ void pv_snapshot_destroy(struct pv_snapshot *s)
     free(s->folder);
     free(s->temporary);
     free(s);
+}
+
+void pv_snapshot_base_finish(struct pv_snapshot_base *base)
+{
+    free(base->folder);
+    free(base->tag);
+    *base = (struct pv_snapshot_base){0};
+}
+
+void pv_snapshot_base_set(struct pv_snapshot_base *base, const char *folder, const char *tag)
+{
+    const struct pv_snapshot_base next = {strdup(folder), strdup(tag), true};
+
+    pv_snapshot_base_finish(base);
+    *base = next;
+    if (!base->folder || !base->tag)
+        pv_snapshot_base_finish(base);
 }
 
 /* ---- Going on from one ---- */

@@ -5,6 +5,7 @@
 #ifndef PV_VM_SNAPSHOT_H
 #define PV_VM_SNAPSHOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pv_address_space;
@@ -13,23 +14,40 @@ struct pv_loop;
 struct pv_machine;
 struct pv_memory_load;
 struct pv_snapshot;
+struct pv_snapshot_info;
 struct pv_vm_hotplug;
+
+/*
+ * What a VM's memory was last: that of the snapshot it was restored from or that was taken of it.
+ * While `logged`, the dirty log has what was changed since.
+ */
+struct pv_snapshot_base {
+    char *folder, *tag; /* NULL: there is none */
+    bool logged;
+};
+
+/* Copies both; without memory for that there is no base, which costs time only. */
+void pv_snapshot_base_set(struct pv_snapshot_base *base, const char *folder, const char *tag);
+void pv_snapshot_base_finish(struct pv_snapshot_base *base);
 
 struct pv_snapshot_config {
     struct pv_loop *loop;
     struct pv_address_space *as;
     struct pv_machine *machine;
-    struct pv_vm_hotplug *hotplug; /* has the disks */
-    const char *folder;            /* made; strings are copied */
-    const char *note;              /* or NULL */
+    struct pv_vm_hotplug *hotplug;       /* has the disks */
+    const char *folder;                  /* made; strings are copied */
+    const char *note;                    /* or NULL */
+    const struct pv_snapshot_base *base; /* what it may rest on; only used while it is created */
+    bool full;                           /* rest on nothing */
     const char *engine;
     uint64_t memory; /* of the VM, in bytes */
     unsigned cpus;
     /*
-     * The snapshot is there, and the guest stood still for so long; or *err says why not, and there
-     * is nothing of it. Destroying it is allowed then. Not called when it is destroyed before.
+     * The snapshot is there, and the dirty log has what was changed since; or *err says why not,
+     * there is nothing of it, and the log is off. Destroying it is allowed then. Not called when it
+     * is destroyed before.
      */
-    void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err);
+    void (*done)(void *opaque, const struct pv_snapshot_info *info, struct pv_error **err);
     void *opaque;
 };
 

@@ -70,6 +70,8 @@ struct pv_vm {
 
     struct pv_memory_load *memory_load; /* of the snapshot it was restored from, or NULL */
     struct pv_snapshot *snapshot;       /* being taken, or NULL */
+    char *snapshot_folder;              /* where to */
+    struct pv_snapshot_base base;
     void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
     void *snapshot_opaque;
 };
@@ -234,15 +236,18 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
 
 /* ---- Snapshots ---- */
 
-static void snapshot_done(void *opaque, uint64_t pause_us, struct pv_error **err)
+static void snapshot_done(void *opaque, const struct pv_snapshot_info *info, struct pv_error **err)
 {
     struct pv_vm *vm = opaque;
+    const uint64_t pause_us = info->pause_us;
 
+    if (!*err)
+        pv_snapshot_base_set(&vm->base, vm->snapshot_folder, info->tag);
     pv_snapshot_destroy(PV_STEAL(vm->snapshot));
     vm->snapshot_done(vm->snapshot_opaque, pause_us, err);
 }
 
-int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
+int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool full,
                    void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
                    void *opaque, struct pv_error **err)
 {
@@ -253,6 +258,8 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
         .hotplug = vm->hotplug,
         .folder = folder,
         .note = note,
+        .base = &vm->base,
+        .full = full,
         .engine = pv_engine_name(vm->engine),
         .memory = vm->memory,
         .cpus = vm->cpus,
@@ -264,7 +271,14 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
         return pv_error_set(err, EBUSY, "a snapshot is being taken already");
     vm->snapshot_done = done;
     vm->snapshot_opaque = opaque;
-    return pv_snapshot_create(&vm->snapshot, &config, err);
+    free(vm->snapshot_folder);
+    vm->snapshot_folder = strdup(folder);
+    if (!vm->snapshot_folder)
+        return pv_error_set(err, ENOMEM, "out of memory for the snapshot");
+    int ret = pv_snapshot_create(&vm->snapshot, &config, err);
+    /* It takes what the log has; if it fails, that is lost. */
+    vm->base.logged = vm->base.logged && ret < 0 && pv_as_dirty_logging(vm->as);
+    return ret;
 }
 
 /* What can be known to be wrong before anything is changed. */
@@ -300,6 +314,10 @@ static int restore(struct pv_vm *vm, const struct pv_config *config, struct pv_e
             ret = pv_snapshot_restore(&vm->memory_load, vm->machine, vm->as, config->restore, err);
         if (ret >= 0)
             ret = pv_vm_hotplug_bring_back_disks(vm->hotplug, info.tag, err);
+        if (ret >= 0)
+            ret = pv_as_dirty_log(vm->as, true, err);
+        if (ret >= 0)
+            pv_snapshot_base_set(&vm->base, config->restore, info.tag);
         if (ret < 0)
             pv_error_prefix(err, "snapshot '%s'", config->restore);
     }
@@ -574,6 +592,8 @@ void pv_vm_destroy(struct pv_vm *vm)
     pv_chardev_destroy(vm->console);
     pv_chardev_destroy(vm->silence);
     pv_memory_load_destroy(vm->memory_load);
+    pv_snapshot_base_finish(&vm->base);
+    free(vm->snapshot_folder);
     pv_as_destroy(vm->as);
     pv_loop_destroy(vm->loop);
     free(vm->fatal);

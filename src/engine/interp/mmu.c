@@ -658,9 +658,10 @@ bool mmu_fill(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_bank 
     if (debug_page_watched(c, page))
         return true;
     if (writable && pv_as_dirty_logging(c->interp->as)) {
-        writable = access == MMU_WRITE;
-        if (writable)
+        if (access == MMU_WRITE)
             pv_as_mark_dirty(c->interp->as, pa, PV_GUEST_PAGE);
+        else
+            writable = pv_as_is_dirty(c->interp->as, pa);
     }
     unsigned i = tlb_index(va);
     struct tlb_entry *e = &tlb->bank[bank][i];
