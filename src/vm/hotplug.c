@@ -247,7 +247,11 @@ void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name)
 static int make_disk(struct pv_vm_hotplug *hotplug, struct device *device,
                      const struct pv_config_disk *disk, const char *serial, struct pv_error **err)
 {
-    const struct pv_block_options options = {.read_only = disk->read_only};
+    const struct pv_block_options options = {
+        .read_only = disk->read_only,
+        .full = hotplug->config.disk_full,
+        .opaque = hotplug->config.opaque,
+    };
     const struct pv_blk_options blk = {.serial = serial, .queues = hotplug->config.queues};
     struct pv_block *block;
 

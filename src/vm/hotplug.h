@@ -22,7 +22,8 @@ struct pv_vm_hotplug_config {
     unsigned slots;
     unsigned queues; /* of each disk and network */
     bool packed_rings;
-    struct pv_boot_order *boot; /* where devices that stay are put down */
+    struct pv_boot_order *boot;                 /* where devices that stay are put down */
+    void (*disk_full)(void *opaque, bool full); /* pv_block_options.full of all disks */
     /* Where devices go that stay: takes one over, also when it fails. */
     int (*plug)(void *opaque, struct pv_virtio_device *device, struct pv_error **err);
     void *opaque;

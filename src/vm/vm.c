@@ -59,8 +59,10 @@ struct pv_vm {
     enum pv_machine_action on_panic;
     bool packed_rings;
     bool paused;
-    atomic_bool told; /* its power button was pressed, and it has not begun anew since */
+    unsigned full_disks; /* the guest waits for room on the host */
+    atomic_bool told;    /* its power button was pressed, and it has not begun anew since */
     bool ended;
+    bool going; /* being destroyed */
     atomic_bool killed;
     char *fatal;
     bool restored; /* from a snapshot: it only has to go on */
@@ -179,6 +181,19 @@ static void guest_panicked(void *opaque, enum pv_panic_event event)
     pv_machine_act(vm->machine, vm->on_panic);
 }
 
+/* The guest waits as long as any disk has no room. */
+static void disk_full(void *opaque, bool full)
+{
+    struct pv_vm *vm = opaque;
+
+    if (vm->going)
+        return;
+    if (full && !vm->full_disks++)
+        pv_machine_pause(vm->machine);
+    else if (!full && !--vm->full_disks)
+        pv_machine_resume(vm->machine);
+}
+
 static int set_boot_order(struct pv_vm *vm, const struct pv_boot_order *order,
                           struct pv_error **err)
 {
@@ -200,11 +215,20 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
         .queues = queues,
         .packed_rings = vm->packed_rings,
         .boot = &boot,
+        .disk_full = disk_full,
         .plug = plug,
         .opaque = vm,
     };
-    const struct pv_vm_sockets sockets = {vm->loop, vm->as,     vm->console, &boot,
-                                          plug,     port_ready, vm};
+    const struct pv_vm_sockets sockets = {
+        .loop = vm->loop,
+        .as = vm->as,
+        .console = vm->console,
+        .boot = &boot,
+        .plug = plug,
+        .port_ready = port_ready,
+        .disk_full = disk_full,
+        .opaque = vm,
+    };
     struct pv_virtio_device *rng;
     int ret = pv_vm_hotplug_create(&vm->hotplug, &hotplug, err);
 
@@ -538,9 +562,9 @@ void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)
         .engine = pv_engine_name(vm->engine),
         .cpus = vm->cpus,
         .memory = vm->memory,
-        .state = vm->paused               ? PV_VM_PAUSED
-                 : atomic_load(&vm->told) ? PV_VM_STOPPING
-                                          : PV_VM_RUNNING,
+        .state = vm->paused || vm->full_disks ? PV_VM_PAUSED
+                 : atomic_load(&vm->told)     ? PV_VM_STOPPING
+                                              : PV_VM_RUNNING,
         .files_confined = vm->files_confined,
         .calls_confined = vm->calls_confined,
         .balloon = balloon,
@@ -582,6 +606,7 @@ void pv_vm_destroy(struct pv_vm *vm)
 {
     if (!vm)
         return;
+    vm->going = true;
     pv_control_destroy(vm->control);
     pv_snapshot_destroy(vm->snapshot);
     pv_memory_load_stop(vm->memory_load);
