@@ -68,7 +68,8 @@ class Test:
         return output
 
     def number(self, name):
-        return int(self.run(f"cat /mem/{name}").split()[-1])
+        # The file is empty for a moment whenever it is written.
+        return int(self.run(f"until grep . /mem/{name}; do :; done").split()[-1])
 
     def kill(self):
         self.ask("kill")
