@@ -52,6 +52,7 @@ struct pv_block {
     struct request_list completed;
     struct request_list stuck; /* there was no room for them */
     unsigned active;           /* requests in workers' hands */
+    unsigned asleep;           /* workers that wait for `work` */
     bool stop;
     bool held; /* workers take nothing */
 };
@@ -107,6 +108,20 @@ static int execute(struct pv_block_image *image, const struct pv_block_request *
     return -EINVAL;
 }
 
+/*
+ * Onto a list for the loop, which is told when it has nothing to look at yet. The last one under
+ * way always tells it: it may be what somebody waits for (complete()). Under the lock.
+ */
+static void finish(struct pv_block *block, struct request_list *list,
+                   struct pv_block_request *request)
+{
+    const bool tell = !list->first || (!block->active && !block->waiting.first);
+
+    list_append(list, request);
+    if (tell)
+        pv_event_signal(block->completion);
+}
+
 static bool no_room(int result)
 {
     return result == -ENOSPC || result == -EDQUOT;
@@ -121,7 +136,9 @@ static void *worker(void *opaque)
         if (!request) {
             if (block->stop && !block->held)
                 break;
+            block->asleep++;
             pthread_cond_wait(&block->work, &block->lock);
+            block->asleep--;
             continue;
         }
         block->active++;
@@ -130,8 +147,7 @@ static void *worker(void *opaque)
         pthread_mutex_lock(&block->lock);
         block->active--;
         const bool stuck = block->full && no_room(request->result);
-        list_append(stuck ? &block->stuck : &block->completed, request);
-        pv_event_signal(block->completion);
+        finish(block, stuck ? &block->stuck : &block->completed, request);
         if (!block->active && (block->held || !block->waiting.first))
             pthread_cond_broadcast(&block->idle);
     }
@@ -204,11 +220,11 @@ void pv_block_submit(struct pv_block *block, struct pv_block_request *request)
     pthread_mutex_lock(&block->lock);
     if (ready) {
         request->result = ret;
-        list_append(&block->completed, request);
-        pv_event_signal(block->completion);
+        finish(block, &block->completed, request);
     } else {
         list_append(&block->waiting, request);
-        pthread_cond_signal(&block->work);
+        if (block->asleep)
+            pthread_cond_signal(&block->work);
     }
     pthread_mutex_unlock(&block->lock);
 }
@@ -222,8 +238,7 @@ void pv_block_drain(struct pv_block *block)
         pthread_cond_wait(&block->idle, &block->lock);
     while ((request = list_take(&block->stuck))) {
         request->result = -EIO;
-        list_append(&block->completed, request);
-        pv_event_signal(block->completion);
+        finish(block, &block->completed, request);
     }
     pthread_mutex_unlock(&block->lock);
 }
