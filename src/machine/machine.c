@@ -175,16 +175,19 @@ static bool sysreg_write(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t 
            pv_gtimer_sysreg_write(machine->timer, vcpu, sysreg, value);
 }
 
-static void engine_fatal(void *opaque, unsigned vcpu, const char *message)
+void pv_machine_fail(struct pv_machine *machine, const char *message)
 {
-    struct pv_machine *machine = opaque;
-
-    (void)vcpu;
     pthread_mutex_lock(&machine->lock);
     if (!machine->fatal)
         machine->fatal = strdup(message);
     pthread_mutex_unlock(&machine->lock);
     pv_event_signal(machine->event);
+}
+
+static void engine_fatal(void *opaque, unsigned vcpu, const char *message)
+{
+    (void)vcpu;
+    pv_machine_fail(opaque, message);
 }
 
 static void vtimer(void *opaque, unsigned vcpu, bool level)
