@@ -427,7 +427,7 @@ const struct cli_command cli_run = {
             "  --append TEXT       kernel command line (behind the image's own)\n"
             "  --dtb FILE          a device tree blob instead of the board's own; memory, initrd,\n"
             "                      command line and seeds are put into it\n"
-            "  --disk FILE[,ro][,if=virtio|scsi][,bootindex=N]\n"
+            "  --disk FILE[,ro][,if=virtio|scsi|nvme][,bootindex=N]\n"
             "                      a disk image; may be repeated. UEFI boots from the device with\n"
             "                      the lowest bootindex, 1 to 99, first\n"
             "  --cdrom FILE[,bootindex=N]\n"

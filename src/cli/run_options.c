@@ -52,12 +52,19 @@ int cli_parse_disk(char *text, struct pv_config *config, struct pv_error **err)
             disk.read_only = true;
         else if (!strcmp(comma + 1, "if=scsi"))
             disk.bus = PV_DISK_SCSI;
+        else if (!strcmp(comma + 1, "if=nvme"))
+            disk.bus = PV_DISK_NVME;
         else if (strcmp(comma + 1, "if=virtio") != 0)
             return pv_error_set(err, EINVAL,
                                 "--disk '%s': unknown flag '%s'; there are ro, if=virtio, "
-                                "if=scsi and bootindex=N",
+                                "if=scsi, if=nvme and bootindex=N",
                                 text, comma + 1);
     }
+    if (disk.bus == PV_DISK_NVME && disk.boot_index)
+        return pv_error_set(err, EINVAL,
+                            "--disk '%s': bootindex does not go with if=nvme: firmware has no name "
+                            "for such a disk in its order",
+                            text);
     return add_disk("--disk", &disk, config, err);
 }
 

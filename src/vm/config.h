@@ -29,6 +29,7 @@ enum pv_config_transport {
 enum pv_config_disk_bus {
     PV_DISK_VIRTIO, /* a virtio-blk of its own */
     PV_DISK_SCSI,   /* a target of the VM's virtio-scsi adapter */
+    PV_DISK_NVME,   /* an NVMe controller of its own, on PCI */
 };
 
 enum pv_config_acpi {
