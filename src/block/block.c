@@ -25,8 +25,8 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Two keep a disk busy while one of them sits in fdatasync. */
-#define WORKERS 2u
+/* Enough to keep a disk busy while one of them sits in fdatasync, and to copy on several CPUs. */
+#define WORKERS 4u
 /* How often what waits for room is tried again. */
 #define RETRY_NS (PV_NSEC_PER_SEC / 2)
 
