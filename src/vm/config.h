@@ -44,6 +44,7 @@ struct pv_config_disk {
     bool read_only;
     enum pv_config_disk_bus bus;
     bool cdrom;          /* on SCSI only */
+    uint64_t iops, bps;  /* requests and bytes a second, at most; 0: as fast as it goes */
     unsigned boot_index; /* firmware boots from 1 first, then 2 ...; 0: after those */
 };
 

@@ -249,6 +249,8 @@ static int make_disk(struct pv_vm_hotplug *hotplug, struct device *device,
     const struct pv_vm_hotplug_config *config = &hotplug->config;
     const struct pv_block_options options = {
         .read_only = disk->read_only,
+        .iops = disk->iops,
+        .bps = disk->bps,
         .full = config->disk_full,
         .opaque = config->opaque,
     };
