@@ -276,7 +276,7 @@ void pv_block_drain(struct pv_block *block)
     pthread_mutex_unlock(&block->lock);
 }
 
-/* Does something to the image while no worker does. */
+/* Does something to the image while no worker does, nor anybody else who came here. */
 static int between_requests(struct pv_block *block, const char *name,
                             int (*verb)(struct pv_block_image *, const char *, struct pv_error **),
                             struct pv_error **err)
@@ -286,6 +286,8 @@ static int between_requests(struct pv_block *block, const char *name,
                             "%s images hold no snapshots; 'pearvisor disk convert' makes it qcow2",
                             block->image->ops->name);
     pthread_mutex_lock(&block->lock);
+    while (block->held)
+        pthread_cond_wait(&block->idle, &block->lock);
     block->held = true;
     while (block->active)
         pthread_cond_wait(&block->idle, &block->lock);
@@ -294,6 +296,7 @@ static int between_requests(struct pv_block *block, const char *name,
     pthread_mutex_lock(&block->lock);
     block->held = false;
     pthread_cond_broadcast(&block->work);
+    pthread_cond_broadcast(&block->idle);
     pthread_mutex_unlock(&block->lock);
     return ret;
 }

@@ -200,27 +200,44 @@ static int restore(const struct arguments *args, struct pv_error **err)
     return ret < 0 ? ret : cli_start_vm(args->vm, folder, err);
 }
 
+/* By the VM itself while it runs, or from the files. */
+static int forget_disks(const struct arguments *args, const struct pv_snapshot_info *info,
+                        struct pv_error **err)
+{
+    PV_CLEANUP_FD int lock = -1;
+    int ret = 0;
+
+    if (pv_library_is_alive(".")) {
+        json_t *result = NULL, *arguments = json_pack("{s:s}", "tag", info->tag);
+        ret = pv_library_ask(".", "forget-snapshot", arguments, &result, err);
+        json_decref(arguments);
+        json_decref(result);
+        return ret;
+    }
+    ret = pv_library_lock(".", args->vm, &lock, err);
+    for (size_t i = 0; i < info->disk_count && ret >= 0; i++) {
+        ret = pv_disk_snapshot_delete(info->disks[i], info->tag, err);
+        if (ret == -ENOENT) {
+            pv_error_free(err);
+            ret = 0;
+        }
+    }
+    return ret;
+}
+
 /* From the images first: a folder whose disks know nothing of it would be of no use. */
 static int delete (const struct arguments *args, struct pv_error **err)
 {
     PV_CLEANUP_FREE char *folder = NULL;
-    PV_CLEANUP_FD int lock = -1;
     struct pv_snapshot_info info = {0};
     int ret = enter(args, &folder, err);
 
     if (ret >= 0)
         ret = exists(args, folder, err);
     if (ret >= 0)
-        ret = pv_library_lock(".", args->vm, &lock, err);
-    if (ret >= 0)
         ret = pv_snapshot_info_read(&info, folder, err);
-    for (size_t i = 0; i < info.disk_count && ret >= 0; i++) {
-        ret = pv_disk_snapshot_delete(info.disks[i], info.tag, err);
-        if (ret == -ENOENT) {
-            pv_error_free(err);
-            ret = 0;
-        }
-    }
+    if (ret >= 0)
+        ret = forget_disks(args, &info, err);
     pv_snapshot_info_finish(&info);
     return ret < 0 ? ret : pv_snapshot_remove(folder, err);
 }
@@ -303,7 +320,7 @@ const struct cli_command cli_snapshot = {
             "  list      those there are, each under the one that it came from\n"
             "  restore   start the VM, which must not run, from one. What its disks have got\n"
             "            since, and no snapshot has, is lost\n"
-            "  delete    give one up; the VM must not run\n"
+            "  delete    give one up\n"
             "  verify    read all of one and look at every checksum\n\n"
             "  --note TEXT   what it is good for, shown by list\n"
             "  --full        share nothing with the snapshot before\n",

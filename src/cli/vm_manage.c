@@ -433,7 +433,10 @@ static int clone_running(const char *from, const char *to, struct pv_error **err
         return pv_error_errno(err, errno, "VM '%s'", from);
     if (asprintf(&clone.snapshot, "%s/" PV_LIBRARY_SNAPSHOTS "/.%s.clone", folder, to) < 0)
         return pv_error_set(err, ENOMEM, "out of memory");
-    pv_snapshot_remove(clone.snapshot, NULL); /* of a clone that was killed */
+    /* Of a clone that was killed. */
+    if (pv_snapshot_info_read(&clone.info, clone.snapshot, NULL) >= 0)
+        forget_snapshot(&clone);
+    pv_snapshot_info_finish(&clone.info);
     int ret = ask_for_snapshot(&clone, to, err);
     if (ret >= 0)
         ret = pv_snapshot_info_read(&clone.info, clone.snapshot, err);

@@ -197,6 +197,12 @@ def clone_running(library, create):
         library.console(name, "echo 3 >/proc/sys/vm/drop_caches; " + look, "same")
         library.console(name, "a=$(cat /tmp/n); while [ \"$(cat /tmp/n)\" -lt $((a + 2)) ]; do "
                         "sleep 0.1; done; echo 'goes o''n'\n", "goes on")
+    # Snapshots come and go while it runs.
+    for name in ("first", "second"):
+        library.do("snapshot", "create", "live", name)
+    library.do("snapshot", "delete", "live", "first")
+    library.do("snapshot", "verify", "live", "second")
+    library.do("snapshot", "delete", "live", "second")
     library.do("stop", "--now", "live", "copy")
     if check_disk(library, "live") or check_disk(library, "copy") != 1:
         raise Failure("the clone keeps its origin, and what it was cloned from nothing")
