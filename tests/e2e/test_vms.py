@@ -202,7 +202,14 @@ def clone_running(library, create):
         library.do("snapshot", "create", "live", name)
     library.do("snapshot", "delete", "live", "first")
     library.do("snapshot", "verify", "live", "second")
-    library.do("snapshot", "delete", "live", "second")
+    for _ in range(3):
+        library.do("snapshot", "create", "--keep", "2", "live", "second")
+        time.sleep(1.1)  # the time is in the name
+    kept = [line.split()[0] for line in library.do("snapshot", "list", "live").splitlines()]
+    if len(kept) != 3 or sum(name.startswith("second-") for name in kept) != 2:
+        raise Failure(f"of a schedule that keeps two there are {kept}")
+    for name in kept:
+        library.do("snapshot", "delete", "live", name)
     library.do("stop", "--now", "live", "copy")
     if check_disk(library, "live") or check_disk(library, "copy") != 1:
         raise Failure("the clone keeps its origin, and what it was cloned from nothing")
