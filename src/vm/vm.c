@@ -305,6 +305,11 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool 
     return ret;
 }
 
+void pv_vm_snapshot_forget(struct pv_vm *vm, const char *tag)
+{
+    pv_vm_hotplug_forget_disks(vm->hotplug, tag);
+}
+
 /* What can be known to be wrong before anything is changed. */
 static int check_snapshot(const struct pv_config *config, const struct pv_snapshot_info *info,
                           struct pv_error **err)
