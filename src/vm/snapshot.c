@@ -82,7 +82,7 @@ struct pv_snapshot {
     /* Of the moment. */
     uint8_t *left; /* pages that were still dirty, one behind the other */
     struct pv_record *record;
-    bool kept_disks;
+    bool kept_disks, held; /* held: the guest stands still since */
 };
 
 static int out_of_memory(struct pv_error **err)
@@ -287,18 +287,24 @@ static void the_moment(struct pv_snapshot *s)
     int ret = copy_left(s, &s->error);
     if (ret >= 0)
         ret = take_state(s, &s->error);
-    if (ret >= 0) {
+    if (ret >= 0 && s->config.last) {
+        ret = pv_vm_hotplug_flush_disks(s->config.hotplug, &s->error);
+        s->held = ret >= 0;
+    } else if (ret >= 0) {
         ret = pv_vm_hotplug_keep_disks(s->config.hotplug, s->info.tag, &s->error);
         s->kept_disks = ret >= 0;
     }
-    pv_machine_resume(s->config.machine);
+    if (!s->held)
+        pv_machine_resume(s->config.machine);
     s->info.pause_us = (pv_clock_ns() - since) / 1000;
     s->info.created = pv_clock_wall_ns() / PV_NSEC_PER_SEC;
 }
 
+/* Devices of a guest that is to end here stay quiet: they would do what is saved as not done. */
 static void let_go(struct pv_snapshot *s)
 {
-    pv_machine_quiet(s->config.machine, false);
+    if (!s->held)
+        pv_machine_quiet(s->config.machine, false);
     pv_as_dirty_log(s->config.as, false, NULL);
     pthread_mutex_lock(&s->lock);
     s->phase = WRITING;
@@ -336,6 +342,10 @@ static void finish(struct pv_snapshot *s)
         pv_vm_hotplug_forget_disks(s->config.hotplug, s->info.tag);
     if (error)
         pv_snapshot_remove(s->temporary, NULL);
+    if (error && s->held) {
+        pv_machine_quiet(s->config.machine, false);
+        pv_machine_resume(s->config.machine);
+    }
     pv_as_dirty_log(s->config.as, false, NULL);
     s->config.done(s->config.opaque, s->info.pause_us, &error); /* `s` may be gone */
 }
@@ -423,8 +433,10 @@ static int fill_info(struct pv_snapshot *s, struct pv_error **err)
     s->info.engine = strdup(config->engine);
     s->info.memory = config->memory;
     s->info.cpus = config->cpus;
-    if (asprintf(&s->info.tag, "pearvisor-%.100s-%llx", slash ? slash + 1 : config->folder,
-                 (unsigned long long)pv_clock_wall_ns()) < 0)
+    if (config->last)
+        s->info.tag = strdup("");
+    else if (asprintf(&s->info.tag, "pearvisor-%.100s-%llx", slash ? slash + 1 : config->folder,
+                      (unsigned long long)pv_clock_wall_ns()) < 0)
         s->info.tag = NULL;
     if (!s->folder || !s->info.note || !s->info.engine || !s->info.tag)
         return out_of_memory(err);

@@ -5,6 +5,7 @@
 #ifndef PV_VM_SNAPSHOT_H
 #define PV_VM_SNAPSHOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pv_address_space;
@@ -24,6 +25,13 @@ struct pv_snapshot_config {
     const char *engine;
     uint64_t memory; /* of the VM, in bytes */
     unsigned cpus;
+    /*
+     * The VM is to end here: from the moment on the guest stands still and its disks are not
+     * written to, and goes on only when the snapshot could not be made. Disks keep nothing inside
+     * of them, since nothing changes them until somebody goes on from it; so they may be of any
+     * format, and that can be done once.
+     */
+    bool last;
     /*
      * The snapshot is there, and the guest stood still for so long; or *err says why not, and there
      * is nothing of it. Destroying it is allowed then. Not called when it is destroyed before.

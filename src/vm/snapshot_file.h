@@ -22,7 +22,7 @@ struct pv_error;
 struct pv_snapshot_info {
     char *note;       /* a person's; may be empty */
     char *engine;     /* that ran it */
-    char *tag;        /* the name of the snapshots inside the disk images */
+    char *tag;        /* the name of the snapshots inside the disk images; empty: there are none */
     uint64_t created; /* seconds since 1970 */
     uint64_t memory;  /* bytes, of the VM */
     unsigned cpus;
