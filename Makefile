@@ -3,7 +3,7 @@
 
 BUILD ?= build
 
-.PHONY: all demo check test lint format bench deps clean help
+.PHONY: all demo check test lint format bench macos package-macos deps clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -33,6 +33,13 @@ format: ## rewrite the C files as clang-format has them
 bench: all ## list the benchmarks; run one with bench/run NAME
 	@bench/run --list
 
+macos: ## build the program for macOS on Apple Silicon, sign and check it (on Linux)
+	@tools/install-deps run check
+	@tools/cross/macos/build
+
+package-macos: macos ## ... and lay out an application bundle and a tar of it
+	@tools/cross/macos/package
+
 deps: ## install the Debian packages that building and testing need
 	@tools/install-deps run check
 
@@ -40,4 +47,4 @@ clean: ## remove the build folders
 	rm -rf build build-*
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10

@@ -3,7 +3,7 @@
 #ifndef PV_BASE_BYTES_H
 #define PV_BASE_BYTES_H
 
-#include <endian.h>
+#include "base/endian.h"
 #include <stdint.h>
 #include <string.h>
 

@@ -3,13 +3,21 @@
  * The way of a request: submit checks it and queues it; one of the image's
  * workers carries it out; an event then runs its `done` on the loop. Requests that fail the checks
  * take the same way without a worker, so that a caller sees one order of things.
+ *
+ * A write for which the host has no room is not the guest's fault, and a guest that is told of it
+ * gives its file system up. So it is put aside, the owner is told (who has the guest wait), and it
+ * is tried again from time to time: writing the same once more does no harm, whatever part of it
+ * was written before. A flush can be tried again, too, because images report -ENOSPC only of what
+ * they still hold; what the host itself lost while syncing is -EIO (raw.c).
  */
 #include "block/block.h"
 
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "block/image.h"
+#include "host/clock.h"
 #include "host/loop.h"
 #include "host/thread.h"
 
@@ -19,6 +27,8 @@
 
 /* Two keep a disk busy while one of them sits in fdatasync. */
 #define WORKERS 2u
+/* How often what waits for room is tried again. */
+#define RETRY_NS (PV_NSEC_PER_SEC / 2)
 
 struct request_list {
     struct pv_block_request *first, **tail;
@@ -26,7 +36,12 @@ struct request_list {
 
 struct pv_block {
     struct pv_block_image *image;
+    char *path;
     struct pv_event *completion;
+    struct pv_timer *retry;
+    void (*full)(void *opaque, bool full);
+    void *full_opaque;
+    bool told_full; /* the loop's thread's */
     pthread_t workers[WORKERS];
     unsigned worker_count;
 
@@ -35,7 +50,9 @@ struct pv_block {
     pthread_cond_t idle;  /* waiting is empty and active is 0 */
     struct request_list waiting;
     struct request_list completed;
-    unsigned active; /* requests in workers' hands */
+    struct request_list stuck; /* there was no room for them */
+    unsigned active;           /* requests in workers' hands */
+    unsigned asleep;           /* workers that wait for `work` */
     bool stop;
     bool held; /* workers take nothing */
 };
@@ -64,6 +81,18 @@ static struct pv_block_request *list_take(struct request_list *list)
     return request;
 }
 
+/* All of `from` comes before what `list` has. */
+static void list_prepend(struct request_list *list, struct request_list *from)
+{
+    if (!from->first)
+        return;
+    *from->tail = list->first;
+    if (!list->first)
+        list->tail = from->tail;
+    list->first = from->first;
+    list_init(from);
+}
+
 static int execute(struct pv_block_image *image, const struct pv_block_request *request)
 {
     switch (request->op) {
@@ -79,6 +108,25 @@ static int execute(struct pv_block_image *image, const struct pv_block_request *
     return -EINVAL;
 }
 
+/*
+ * Onto a list for the loop, which is told when it has nothing to look at yet. The last one under
+ * way always tells it: it may be what somebody waits for (complete()). Under the lock.
+ */
+static void finish(struct pv_block *block, struct request_list *list,
+                   struct pv_block_request *request)
+{
+    const bool tell = !list->first || (!block->active && !block->waiting.first);
+
+    list_append(list, request);
+    if (tell)
+        pv_event_signal(block->completion);
+}
+
+static bool no_room(int result)
+{
+    return result == -ENOSPC || result == -EDQUOT;
+}
+
 static void *worker(void *opaque)
 {
     struct pv_block *block = opaque;
@@ -88,7 +136,9 @@ static void *worker(void *opaque)
         if (!request) {
             if (block->stop && !block->held)
                 break;
+            block->asleep++;
             pthread_cond_wait(&block->work, &block->lock);
+            block->asleep--;
             continue;
         }
         block->active++;
@@ -96,13 +146,24 @@ static void *worker(void *opaque)
         request->result = execute(block->image, request);
         pthread_mutex_lock(&block->lock);
         block->active--;
-        list_append(&block->completed, request);
-        pv_event_signal(block->completion);
+        const bool stuck = block->full && no_room(request->result);
+        finish(block, stuck ? &block->stuck : &block->completed, request);
         if (!block->active && (block->held || !block->waiting.first))
             pthread_cond_broadcast(&block->idle);
     }
     pthread_mutex_unlock(&block->lock);
     return NULL;
+}
+
+static void tell_full(struct pv_block *block, bool full)
+{
+    block->told_full = full;
+    if (full)
+        pv_warn(PV_LOG_BLK, "disk '%s': the host has no room for what is written; it waits",
+                block->path);
+    else
+        pv_info(PV_LOG_BLK, "disk '%s': there is room again", block->path);
+    block->full(block->full_opaque, full);
 }
 
 static void complete(void *opaque)
@@ -111,12 +172,28 @@ static void complete(void *opaque)
     pthread_mutex_lock(&block->lock);
     struct pv_block_request *request = block->completed.first;
     list_init(&block->completed);
+    const bool stuck = block->stuck.first;
+    const bool quiet = !stuck && !block->active && !block->waiting.first;
     pthread_mutex_unlock(&block->lock);
+    if (stuck)
+        pv_timer_set(block->retry, pv_clock_ns() + RETRY_NS);
+    if (stuck ? !block->told_full : block->told_full && quiet)
+        tell_full(block, stuck);
     while (request) {
         struct pv_block_request *next = request->next;
         request->done(request, request->result);
         request = next;
     }
+}
+
+static void try_again(void *opaque)
+{
+    struct pv_block *block = opaque;
+
+    pthread_mutex_lock(&block->lock);
+    list_prepend(&block->waiting, &block->stuck);
+    pthread_cond_broadcast(&block->work);
+    pthread_mutex_unlock(&block->lock);
 }
 
 static int check(const struct pv_block_image *image, const struct pv_block_request *request)
@@ -143,20 +220,26 @@ void pv_block_submit(struct pv_block *block, struct pv_block_request *request)
     pthread_mutex_lock(&block->lock);
     if (ready) {
         request->result = ret;
-        list_append(&block->completed, request);
-        pv_event_signal(block->completion);
+        finish(block, &block->completed, request);
     } else {
         list_append(&block->waiting, request);
-        pthread_cond_signal(&block->work);
+        if (block->asleep)
+            pthread_cond_signal(&block->work);
     }
     pthread_mutex_unlock(&block->lock);
 }
 
 void pv_block_drain(struct pv_block *block)
 {
+    struct pv_block_request *request;
+
     pthread_mutex_lock(&block->lock);
     while (block->active || block->waiting.first)
         pthread_cond_wait(&block->idle, &block->lock);
+    while ((request = list_take(&block->stuck))) {
+        request->result = -EIO;
+        finish(block, &block->completed, request);
+    }
     pthread_mutex_unlock(&block->lock);
 }
 
@@ -180,6 +263,11 @@ static int between_requests(struct pv_block *block, const char *name,
     pthread_cond_broadcast(&block->work);
     pthread_mutex_unlock(&block->lock);
     return ret;
+}
+
+int pv_block_snapshot_prepare(struct pv_block *block, const char *name, struct pv_error **err)
+{
+    return between_requests(block, name, block->image->ops->snapshot_prepare, err);
 }
 
 int pv_block_snapshot_create(struct pv_block *block, const char *name, struct pv_error **err)
@@ -236,9 +324,19 @@ int pv_block_open(struct pv_block **out, struct pv_loop *loop, const char *path,
     pthread_cond_init(&block->idle, NULL);
     list_init(&block->waiting);
     list_init(&block->completed);
+    list_init(&block->stuck);
+    block->path = strdup(path);
+    if (options && options->full) {
+        block->full = options->full;
+        block->full_opaque = options->opaque;
+    }
 
-    int ret =
-        pv_block_image_open(&block->image, path, options && options->read_only, NULL, NULL, err);
+    int ret = block->path ? 0 : pv_error_set(err, ENOMEM, "out of memory");
+    if (!ret)
+        ret = pv_block_image_open(&block->image, path, options && options->read_only, NULL, NULL,
+                                  err);
+    if (!ret)
+        ret = pv_timer_create(&block->retry, loop, try_again, block, err);
     if (!ret)
         ret = pv_event_create(&block->completion, loop, complete, block, err);
     while (!ret && block->worker_count < WORKERS) {
@@ -266,10 +364,14 @@ void pv_block_close(struct pv_block *block)
     pthread_mutex_unlock(&block->lock);
     for (unsigned i = 0; i < block->worker_count; i++)
         pthread_join(block->workers[i], NULL);
+    if (block->told_full)
+        block->full(block->full_opaque, false);
     pv_event_destroy(block->completion);
+    pv_timer_destroy(block->retry);
     pv_block_image_close(block->image);
     pthread_cond_destroy(&block->idle);
     pthread_cond_destroy(&block->work);
     pthread_mutex_destroy(&block->lock);
+    free(block->path);
     free(block);
 }

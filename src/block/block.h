@@ -40,6 +40,13 @@ struct pv_block_request {
 
 struct pv_block_options {
     bool read_only;
+    /*
+     * There is no room on the host for what was written (true), or there is again. Meanwhile those
+     * requests are neither done nor failed: they are tried again every now and then. On the loop's
+     * thread; NULL: they fail with -ENOSPC.
+     */
+    void (*full)(void *opaque, bool full);
+    void *opaque;
 };
 
 /*
@@ -56,8 +63,8 @@ void pv_block_close(struct pv_block *block);
 void pv_block_submit(struct pv_block *block, struct pv_block_request *request);
 
 /*
- * Waits until no worker touches a request's memory any more. Their done callbacks still come, on
- * the loop. Any thread.
+ * Waits until no worker touches a request's memory any more; those that wait for room fail. Their
+ * done callbacks still come, on the loop. Any thread.
  */
 void pv_block_drain(struct pv_block *block);
 
@@ -69,6 +76,12 @@ void pv_block_drain(struct pv_block *block);
 int pv_block_snapshot_create(struct pv_block *block, const char *name, struct pv_error **err);
 int pv_block_snapshot_apply(struct pv_block *block, const char *name, struct pv_error **err);
 int pv_block_snapshot_delete(struct pv_block *block, const char *name, struct pv_error **err);
+
+/*
+ * Of the first of these, everything that takes time: shortly before, so that it takes less. What
+ * stands in the way is found.
+ */
+int pv_block_snapshot_prepare(struct pv_block *block, const char *name, struct pv_error **err);
 
 /* Brings all that was written to the medium, between two requests. Any thread but the workers'. */
 int pv_block_flush_now(struct pv_block *block, struct pv_error **err);

@@ -44,6 +44,7 @@ struct pv_block_image_ops {
     int (*extent)(struct pv_block_image *image, uint64_t offset, uint64_t length,
                   enum pv_block_extent *what, uint64_t *run);
     /* Snapshots inside the image. No request is under way. NULL where there are none. */
+    int (*snapshot_prepare)(struct pv_block_image *image, const char *name, struct pv_error **err);
     int (*snapshot_create)(struct pv_block_image *image, const char *name, struct pv_error **err);
     int (*snapshot_apply)(struct pv_block_image *image, const char *name, struct pv_error **err);
     int (*snapshot_delete)(struct pv_block_image *image, const char *name, struct pv_error **err);

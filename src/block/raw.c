@@ -91,7 +91,11 @@ static int raw_write(struct pv_block_image *image, const struct iovec *iov, unsi
 
 static int raw_flush(struct pv_block_image *image)
 {
-    return pv_file_sync(raw_fd(image));
+    /*
+     * Whatever the reason: the host may have dropped what it could not write, and says so once. So
+     * this is not a matter of room, which would be tried again.
+     */
+    return pv_file_sync(raw_fd(image)) < 0 ? -EIO : 0;
 }
 
 static int raw_discard(struct pv_block_image *image, uint64_t offset, uint64_t length)

@@ -71,7 +71,7 @@ const struct cli_command cli_image = {
     .name = "image",
     .summary = "build, list, inspect and remove guest images",
     .help = "usage: pearvisor image build debian:13|debian:12 [--name NAME]\n"
-            "                             [--profile minimal|full] [--package NAME]...\n"
+            "                             [--profile minimal|full|gpu] [--package NAME]...\n"
             "                             [--size SIZE] [--authorized-key FILE] [--force]\n"
             "                             [--mirror URI] [--offline]\n"
             "       pearvisor image list\n"

@@ -23,6 +23,7 @@
 struct arguments {
     const char *vm, *name; /* NAME may be missing */
     const char *note;      /* or NULL */
+    bool full;
 };
 
 static char *folder_of(const char *name)
@@ -69,8 +70,8 @@ static int create(const struct arguments *args, struct pv_error **err)
         path = NULL;
         return pv_error_set(err, ENOMEM, "out of memory");
     }
-    json_t *arguments =
-        json_pack("{s:s, s:s}", "folder", path, "note", args->note ? args->note : "");
+    json_t *arguments = json_pack("{s:s, s:s, s:s}", "folder", path, "note",
+                                  args->note ? args->note : "", "full", args->full ? "yes" : "no");
     ret = arguments ? pv_library_ask(".", "snapshot", arguments, &result, err)
                     : pv_error_set(err, EINVAL, "the note is not UTF-8");
     json_decref(arguments);
@@ -92,26 +93,58 @@ static uint64_t size_of(const char *folder)
     return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
-static void print_row(const char *name)
+/* One of a VM's. */
+struct row {
+    char *name;
+    struct pv_snapshot_info info; /* empty when it could not be read */
+    bool shown;
+};
+
+/* What came from another one is under it, further to the right. */
+static void print_row(const struct row *row, unsigned depth)
 {
-    PV_CLEANUP_FREE char *folder = folder_of(name);
-    PV_CLEANUP_ERROR struct pv_error *err = NULL;
-    struct pv_snapshot_info info;
+    PV_CLEANUP_FREE char *folder = folder_of(row->name);
+    const time_t created = (time_t)row->info.created;
+    const int indent = (int)PV_MIN(2 * depth, 12u);
     char when[32] = "";
+    struct tm tm;
 
     if (!folder)
         return;
-    if (pv_snapshot_info_read(&info, folder, &err) < 0) {
-        printf("%-20s %s\n", name, pv_error_message(err));
-    } else {
-        const time_t created = (time_t)info.created;
-        struct tm tm;
-        if (localtime_r(&created, &tm))
-            strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
-        printf("%-20s %s  %6.1f MiB  %s\n", name, when, (double)size_of(folder) / PV_MIB,
-               info.note);
+    if (!row->info.tag) {
+        printf("%-20s cannot be read; 'pearvisor snapshot verify' says why\n", row->name);
+        return;
     }
-    pv_snapshot_info_finish(&info);
+    if (localtime_r(&created, &tm))
+        strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+    printf("%*s%-*s %s  %6.1f MiB  %s\n", indent, "", 20 - indent, row->name, when,
+           (double)size_of(folder) / PV_MIB, row->info.note);
+}
+
+static void print_tree(struct row *rows, int count, const char *parent, unsigned depth)
+{
+    for (int i = 0; i < count; i++) {
+        struct row *row = &rows[i];
+        if (row->shown || strcmp(row->info.parent ? row->info.parent : "", parent) != 0)
+            continue;
+        row->shown = true;
+        print_row(row, depth);
+        print_tree(rows, count, row->name, depth + 1);
+    }
+}
+
+/* Those whose parents are gone come last. */
+static void print_rows(struct row *rows, int count)
+{
+    print_tree(rows, count, "", 0);
+    for (int i = 0; i < count; i++)
+        if (!rows[i].shown) {
+            bool orphan = true;
+            for (int j = 0; j < count; j++)
+                orphan &= strcmp(rows[j].name, rows[i].info.parent) != 0;
+            if (orphan)
+                print_tree(rows, count, rows[i].info.parent, 0);
+        }
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)
@@ -138,12 +171,23 @@ static int list(const struct arguments *args, struct pv_error **err)
     int count = scandir(FOLDER, &entries, is_snapshot, by_name);
     if (count < 0)
         return errno == ENOENT ? 0 : pv_error_errno(err, errno, "'%s'", FOLDER);
+    struct row *rows = calloc((size_t)count + 1, sizeof(*rows));
+    for (int i = 0; i < count && rows; i++) {
+        PV_CLEANUP_FREE char *folder = folder_of(entries[i]->d_name);
+        rows[i].name = entries[i]->d_name;
+        if (folder)
+            pv_snapshot_info_read(&rows[i].info, folder, NULL);
+    }
+    if (rows)
+        print_rows(rows, count);
     for (int i = 0; i < count; i++) {
-        print_row(entries[i]->d_name);
+        if (rows)
+            pv_snapshot_info_finish(&rows[i].info);
         free(entries[i]);
     }
     free(entries);
-    return 0;
+    free(rows);
+    return rows ? 0 : pv_error_set(err, ENOMEM, "out of memory");
 }
 
 static int restore(const struct arguments *args, struct pv_error **err)
@@ -208,8 +252,10 @@ static const struct verb {
 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"note", required_argument, NULL, 'n'}, CLI_HELP_OPTION, {0}};
+    static const struct option options[] = {{"note", required_argument, NULL, 'n'},
+                                            {"full", no_argument, NULL, 'f'},
+                                            CLI_HELP_OPTION,
+                                            {0}};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     struct arguments args = {0};
     int option;
@@ -217,7 +263,10 @@ static int run(const struct cli_command *command, int argc, char **argv)
     while ((option = cli_next_option(command, argc, argv, options)) != -1) {
         if (option == CLI_OPTION_HELP || option == '?')
             return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
-        args.note = optarg;
+        if (option == 'f')
+            args.full = true;
+        else
+            args.note = optarg;
     }
     const int words = argc - optind - 1;
     if (words < 0)
@@ -229,8 +278,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
         if (words < verb->least || words > verb->most)
             return cli_usage(command, "%s: a VM%s", verb->name,
                              verb->most == 1 ? "" : " and a snapshot's name are needed");
-        if (args.note && verb->run != create)
-            return cli_usage(command, "--note goes with create");
+        if ((args.note || args.full) && verb->run != create)
+            return cli_usage(command, "--note and --full go with create");
         args.vm = argv[optind + 1];
         args.name = words > 1 ? argv[optind + 2] : NULL;
         return verb->run(&args, &err) < 0 ? cli_fail(&err) : CLI_OK;
@@ -241,20 +290,22 @@ static int run(const struct cli_command *command, int argc, char **argv)
 const struct cli_command cli_snapshot = {
     .name = "snapshot",
     .summary = "keep a running VM as it is, and go back to it",
-    .help = "usage: pearvisor snapshot create [--note TEXT] VM NAME\n"
+    .help = "usage: pearvisor snapshot create [--note TEXT] [--full] VM NAME\n"
             "       pearvisor snapshot list VM\n"
             "       pearvisor snapshot restore VM NAME\n"
             "       pearvisor snapshot delete VM NAME\n"
             "       pearvisor snapshot verify VM NAME\n"
             "       pearvisor snapshot verify FOLDER\n\n"
             "A snapshot is a running VM at one moment: memory, CPUs, devices and what its disks\n"
-            "hold. Disks have to be qcow2 images, which keep it inside, or read-only.\n\n"
+            "hold. Disks have to be qcow2 images, which keep it inside, or read-only. Memory that\n"
+            "did not change since the snapshot before is shared with it; either can be deleted.\n\n"
             "  create    take one; the guest goes on, but for some milliseconds\n"
-            "  list      those there are\n"
+            "  list      those there are, each under the one that it came from\n"
             "  restore   start the VM, which must not run, from one. What its disks have got\n"
             "            since, and no snapshot has, is lost\n"
             "  delete    give one up; the VM must not run\n"
             "  verify    read all of one and look at every checksum\n\n"
-            "  --note TEXT   what it is good for, shown by list\n",
+            "  --note TEXT   what it is good for, shown by list\n"
+            "  --full        share nothing with the snapshot before\n",
     .run = run,
 };

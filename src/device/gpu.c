@@ -192,7 +192,7 @@ void gpu_fences_abandon(struct gpu *gpu, uint32_t context)
 static bool goes_on(const struct gpu *gpu, const struct gpu_request *request, enum gpu_type type)
 {
     return type < GPU_ERR_UNSPEC && request->header.type >= GPU_CMD_CTX_CREATE &&
-           request->header.ctx_id && pv_gpu_table_find(&gpu->contexts, request->header.ctx_id);
+           gpu_context_renders(gpu, request->header.ctx_id);
 }
 
 /* A fenced request's answer waits: for the renderer, or for older ones of its timeline. */

@@ -12,9 +12,22 @@
 
 #define SUBMIT_MAX (64u << 20)
 
+/*
+ * A context that names no capset is whatever the renderer has by default. Kernels make one for each
+ * process that did not ask for any, if only to pass buffers along, so where the renderer has no
+ * default it is one that resources can be attached to, and no more.
+ */
+enum { CONTEXT_RENDERS, CONTEXT_PLAIN };
+
 static bool context_known(const struct gpu *gpu, uint32_t context)
 {
     return context && pv_gpu_table_find(&gpu->contexts, context);
+}
+
+bool gpu_context_renders(const struct gpu *gpu, uint32_t context)
+{
+    const struct pv_gpu_entry *entry = context ? pv_gpu_table_find(&gpu->contexts, context) : NULL;
+    return entry && entry->type == CONTEXT_RENDERS;
 }
 
 /* What the renderer said, in the device's words; the log has the rest. */
@@ -65,19 +78,21 @@ enum gpu_type gpu_get_capset(struct gpu *gpu, struct gpu_request *request, const
 enum gpu_type gpu_ctx_create(struct gpu *gpu, struct gpu_request *request, const void *command)
 {
     const struct gpu_ctx_create *create = command;
-    const uint32_t id = create->header.ctx_id;
+    const uint32_t id = create->header.ctx_id, capset = create->context_init & 0xff;
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     char name[sizeof(create->name) + 1] = {0};
     memcpy(name, create->name, PV_MIN(create->name_length, (uint32_t)sizeof(create->name)));
     if (!id || context_known(gpu, id))
         return GPU_ERR_INVALID_CONTEXT_ID;
-    const struct pv_gpu_entry entry = {.id = id};
-    if (pv_gpu_table_add(&gpu->contexts, &entry) < 0)
+    if (pv_gpu_table_add(&gpu->contexts, &(struct pv_gpu_entry){.id = id}) < 0)
         return GPU_ERR_OUT_OF_MEMORY;
-    int ret =
-        pv_renderer_context_create(gpu->renderer, id, create->context_init & 0xff, name, &err);
+    int ret = pv_renderer_context_create(gpu->renderer, id, capset, name, &err);
     if (ret >= 0)
         return GPU_OK_NODATA;
+    if (ret == -EINVAL && !capset) {
+        pv_gpu_table_find(&gpu->contexts, id)->type = CONTEXT_PLAIN;
+        return GPU_OK_NODATA;
+    }
     pv_gpu_table_remove(&gpu->contexts, id, NULL);
     return refused(ret, err);
 }
@@ -85,10 +100,11 @@ enum gpu_type gpu_ctx_create(struct gpu *gpu, struct gpu_request *request, const
 enum gpu_type gpu_ctx_destroy(struct gpu *gpu, struct gpu_request *request, const void *command)
 {
     const uint32_t id = request->header.ctx_id;
-    if (!context_known(gpu, id))
+    struct pv_gpu_entry entry;
+    if (!id || !pv_gpu_table_remove(&gpu->contexts, id, &entry))
         return GPU_ERR_INVALID_CONTEXT_ID;
-    pv_gpu_table_remove(&gpu->contexts, id, NULL);
-    pv_renderer_context_destroy(gpu->renderer, id);
+    if (entry.type == CONTEXT_RENDERS)
+        pv_renderer_context_destroy(gpu->renderer, id);
     gpu_fences_abandon(gpu, id);
     return GPU_OK_NODATA;
 }
@@ -97,13 +113,17 @@ void gpu_contexts_free(struct gpu *gpu)
 {
     struct pv_gpu_entry *entry;
     for (size_t cursor = 0; (entry = pv_gpu_table_next(&gpu->contexts, &cursor));)
-        pv_renderer_context_destroy(gpu->renderer, (uint32_t)entry->id);
+        if (entry->type == CONTEXT_RENDERS)
+            pv_renderer_context_destroy(gpu->renderer, (uint32_t)entry->id);
     pv_gpu_table_finish(&gpu->contexts);
 }
 
-static bool of_renderer(const struct gpu_resource *resource)
+/* Whether a context and a resource are both the renderer's. */
+static bool of_renderer(const struct gpu *gpu, uint32_t context,
+                        const struct gpu_resource *resource)
 {
-    return resource->kind == GPU_BLOB_HOST || resource->kind == GPU_TEXTURE;
+    return (resource->kind == GPU_BLOB_HOST || resource->kind == GPU_TEXTURE) &&
+           gpu_context_renders(gpu, context);
 }
 
 /* Drivers attach everything that a process opens, also what the renderer need not know. */
@@ -115,7 +135,7 @@ enum gpu_type gpu_ctx_attach(struct gpu *gpu, struct gpu_request *request, const
         return GPU_ERR_INVALID_CONTEXT_ID;
     if (!resource)
         return GPU_ERR_INVALID_RESOURCE_ID;
-    if (of_renderer(resource) &&
+    if (of_renderer(gpu, request->header.ctx_id, resource) &&
         pv_renderer_attach(gpu->renderer, request->header.ctx_id, name->id) < 0)
         return GPU_ERR_UNSPEC;
     return GPU_OK_NODATA;
@@ -129,7 +149,7 @@ enum gpu_type gpu_ctx_detach(struct gpu *gpu, struct gpu_request *request, const
         return GPU_ERR_INVALID_CONTEXT_ID;
     if (!resource)
         return GPU_ERR_INVALID_RESOURCE_ID;
-    if (of_renderer(resource))
+    if (of_renderer(gpu, request->header.ctx_id, resource))
         pv_renderer_detach(gpu->renderer, request->header.ctx_id, name->id);
     return GPU_OK_NODATA;
 }
@@ -138,7 +158,7 @@ enum gpu_type gpu_submit_3d(struct gpu *gpu, struct gpu_request *request, const 
 {
     const struct gpu_submit_3d *submit = command;
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
-    if (!context_known(gpu, request->header.ctx_id))
+    if (!gpu_context_renders(gpu, request->header.ctx_id))
         return GPU_ERR_INVALID_CONTEXT_ID;
     if (submit->size > SUBMIT_MAX ||
         submit->size > request->chain->out_bytes - request->command_size)
@@ -264,7 +284,7 @@ static enum gpu_type create_host_blob(struct gpu *gpu, struct gpu_request *reque
     const uint32_t context = request->header.ctx_id;
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     struct gpu_resource *resource;
-    if (!context_known(gpu, context))
+    if (!gpu_context_renders(gpu, context))
         return GPU_ERR_INVALID_CONTEXT_ID;
     enum gpu_type result = gpu_resource_new(gpu, create->resource, GPU_BLOB_HOST, &resource);
     if (result != GPU_OK_NODATA)

@@ -181,6 +181,8 @@ gpu_command_fn gpu_get_capset_info, gpu_get_capset, gpu_create_blob, gpu_ctx_cre
 bool gpu_blob_host(struct gpu *gpu, struct gpu_resource *resource);
 void gpu_blob_unmap(struct gpu *gpu, struct gpu_resource *resource);
 void gpu_contexts_free(struct gpu *gpu);
+/* The context is there, and the renderer has it, too. */
+bool gpu_context_renders(const struct gpu *gpu, uint32_t context);
 
 /* ---- gpu.c ---- */
 

@@ -92,7 +92,7 @@ static uint32_t mangle(uint32_t half, uint64_t key)
     return (uint32_t)pick(result, 32, permutation, 32);
 }
 
-static uint64_t encrypt(uint64_t key, uint64_t block)
+static uint64_t encipher(uint64_t key, uint64_t block)
 {
     const uint64_t chosen = pick(key, 64, choice1, 56);
     uint32_t c = (uint32_t)(chosen >> 28), d = (uint32_t)chosen & 0xfffffff;
@@ -118,7 +118,7 @@ void vnc_des_response(const uint8_t password[VNC_PASSWORD], const uint8_t challe
     for (unsigned half = 0; half < 16; half += 8) {
         uint64_t block =
             (uint64_t)vnc_load32(challenge + half) << 32 | vnc_load32(challenge + half + 4);
-        block = encrypt(key, block);
+        block = encipher(key, block);
         vnc_store32(response + half, (uint32_t)(block >> 32));
         vnc_store32(response + half + 4, (uint32_t)block);
     }

@@ -83,7 +83,7 @@ static const struct pv_engine_ops *const engines[] = {
 #if defined(__linux__) && defined(__aarch64__)
     &pv_engine_kvm,
 #endif
-#ifdef __APPLE__
+#if defined(__APPLE__) || defined(PV_HVF_SIMULATED) /* tests/hvf-sim */
     &pv_engine_hvf,
 #endif
 #ifdef __x86_64__

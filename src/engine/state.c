@@ -114,6 +114,13 @@ static void record_general(struct pv_vcpu *vcpu, struct pv_record *record)
         pv_record_fail(record, EINVAL, "the engine does not take its registers");
 }
 
+/* The virtual timer is in the machine's record, whether it is the engine's or not. */
+static bool is_saved(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value)
+{
+    return sysreg != PV_SYSREG(3, 3, 14, 3, 2) && sysreg != PV_SYSREG(3, 3, 14, 3, 1) &&
+           pv_vcpu_get_sysreg(vcpu, sysreg, value) == 0;
+}
+
 /* By encoding and value, so that an engine that knows more of them loads older records. */
 static void save_sysregs(struct pv_vcpu *vcpu, struct pv_record *record)
 {
@@ -121,11 +128,11 @@ static void save_sysregs(struct pv_vcpu *vcpu, struct pv_record *record)
     uint64_t value;
 
     for (size_t i = 0; i < PV_ARRAY_SIZE(state_sysregs); i++)
-        count += pv_vcpu_get_sysreg(vcpu, state_sysregs[i], &value) == 0;
+        count += is_saved(vcpu, state_sysregs[i], &value);
     pv_record_u32(record, &count);
     for (size_t i = 0; i < PV_ARRAY_SIZE(state_sysregs); i++) {
         uint32_t sysreg = state_sysregs[i];
-        if (pv_vcpu_get_sysreg(vcpu, sysreg, &value) < 0)
+        if (!is_saved(vcpu, sysreg, &value))
             continue;
         pv_record_u32(record, &sysreg);
         pv_record_u64(record, &value);

@@ -12,6 +12,7 @@
 #include "machine/map.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <libfdt.h>
 #include <string.h>
 
@@ -126,7 +127,8 @@ int pv_fdt_adopt(void *buf, size_t size, const void *blob, size_t blob_size,
     if (!ret)
         ret = set_chosen(buf, config);
     if (ret == -FDT_ERR_NOSPACE)
-        return pv_error_set(err, E2BIG, "no room for what goes into it: it may have %zu KiB then",
+        return pv_error_set(err, E2BIG,
+                            "no room for what goes into it: it may have %" PRIu64 " KiB then",
                             size / PV_KIB);
     return ret ? pv_error_set(err, EINVAL, "/memory and /chosen cannot be put into it: %s",
                               fdt_strerror(ret))

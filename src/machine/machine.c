@@ -175,16 +175,19 @@ static bool sysreg_write(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t 
            pv_gtimer_sysreg_write(machine->timer, vcpu, sysreg, value);
 }
 
-static void engine_fatal(void *opaque, unsigned vcpu, const char *message)
+void pv_machine_fail(struct pv_machine *machine, const char *message)
 {
-    struct pv_machine *machine = opaque;
-
-    (void)vcpu;
     pthread_mutex_lock(&machine->lock);
     if (!machine->fatal)
         machine->fatal = strdup(message);
     pthread_mutex_unlock(&machine->lock);
     pv_event_signal(machine->event);
+}
+
+static void engine_fatal(void *opaque, unsigned vcpu, const char *message)
+{
+    (void)vcpu;
+    pv_machine_fail(opaque, message);
 }
 
 static void vtimer(void *opaque, unsigned vcpu, bool level)
@@ -624,6 +627,39 @@ bool pv_machine_quiet(struct pv_machine *machine, bool quiet)
     return pci && mmio;
 }
 
+#define CNTV_CTL_EL0  PV_SYSREG(3, 3, 14, 3, 1)
+#define CNTV_CVAL_EL0 PV_SYSREG(3, 3, 14, 3, 2)
+
+/* Timers are recorded as the board's, whoever has them while the guest runs. */
+static void record_timers(struct pv_machine *machine, struct pv_record *record)
+{
+    const bool engine_has = pv_engine_has_timer(machine->config.engine);
+    const bool loading = pv_record_loading(record);
+    const unsigned vcpus = engine_has ? machine->config.vcpus : 0;
+    uint64_t ctl = 0, cval = 0;
+
+    if (engine_has && !loading)
+        pv_gtimer_set_count(machine->timer, machine->count);
+    for (unsigned i = 0; i < vcpus && !loading; i++) {
+        struct pv_vcpu *vcpu = pv_engine_vcpu(machine->engine, i);
+        if (pv_vcpu_get_sysreg(vcpu, CNTV_CTL_EL0, &ctl) < 0 ||
+            pv_vcpu_get_sysreg(vcpu, CNTV_CVAL_EL0, &cval) < 0)
+            pv_record_fail(record, EIO, "a timer's registers cannot be read");
+        pv_gtimer_put_virtual(machine->timer, i, ctl, cval);
+    }
+    pv_gtimer_record(machine->timer, record);
+    for (unsigned i = 0; i < vcpus; i++) {
+        struct pv_vcpu *vcpu = pv_engine_vcpu(machine->engine, i);
+        pv_gtimer_take_virtual(machine->timer, i, &ctl, &cval);
+        if (loading && pv_record_ok(record) &&
+            (pv_vcpu_set_sysreg(vcpu, CNTV_CVAL_EL0, cval) < 0 ||
+             pv_vcpu_set_sysreg(vcpu, CNTV_CTL_EL0, ctl) < 0))
+            pv_record_fail(record, EIO, "a timer's registers cannot be written");
+    }
+    if (engine_has && loading)
+        machine->count = pv_gtimer_count(machine->timer);
+}
+
 /* The interrupt controller comes last: what drives its wires may not change what it has latched. */
 void pv_machine_record(struct pv_machine *machine, struct pv_record *record)
 {
@@ -636,7 +672,7 @@ void pv_machine_record(struct pv_machine *machine, struct pv_record *record)
     pv_record_end(record);
     for (unsigned i = 0; i < machine->config.vcpus && pv_record_ok(record); i++)
         pv_vcpu_record(pv_engine_vcpu(machine->engine, i), record);
-    pv_gtimer_record(machine->timer, record);
+    record_timers(machine, record);
     pv_pl011_record(machine->uart, record);
     pv_pl031_record(machine->rtc, record);
     pv_pl061_record(machine->gpio, record);

@@ -121,6 +121,9 @@ struct pv_engine *pv_machine_engine(struct pv_machine *machine);
 /* Does it, on the loop's thread. Any thread. */
 void pv_machine_act(struct pv_machine *machine, enum pv_machine_action action);
 
+/* It cannot go on: its `fatal` event comes, on the loop's thread. Any thread. */
+void pv_machine_fail(struct pv_machine *machine, const char *message);
+
 /*
  * What firmware is to boot from, in the words of its file (vm/boot_order.h); before the start.
  * -EINVAL without firmware.

@@ -225,6 +225,40 @@ void pv_gtimer_reset_vcpu(struct pv_gtimer *timer, unsigned vcpu)
     pthread_mutex_unlock(&timer->lock);
 }
 
+void pv_gtimer_set_count(struct pv_gtimer *timer, uint64_t count)
+{
+    pthread_mutex_lock(&timer->lock);
+    timer->base_ns = timer->frozen_ns - pv_gtimer_ticks_ns(timer, count);
+    pthread_mutex_unlock(&timer->lock);
+}
+
+void pv_gtimer_put_virtual(struct pv_gtimer *timer, unsigned vcpu, uint64_t ctl, uint64_t cval)
+{
+    struct comparator *cmp = &timer->comparators[vcpu][VIRT];
+
+    pthread_mutex_lock(&timer->lock);
+    cmp->ctl = ctl & (CTL_ENABLE | CTL_IMASK);
+    cmp->cval = cval;
+    /* Whatever the line was: the engine drove it. */
+    cmp->level = cmp->ctl == CTL_ENABLE && counter(timer) >= cval;
+    timer->config.set_ppi(timer->config.opaque, vcpu, cmp->intid, cmp->level);
+    pthread_mutex_unlock(&timer->lock);
+}
+
+/* The line stays as it is. */
+void pv_gtimer_take_virtual(struct pv_gtimer *timer, unsigned vcpu, uint64_t *ctl, uint64_t *cval)
+{
+    struct comparator *cmp = &timer->comparators[vcpu][VIRT];
+
+    pthread_mutex_lock(&timer->lock);
+    *ctl = cmp->ctl;
+    *cval = cmp->cval;
+    cmp->ctl = 0;
+    cmp->cval = 0;
+    cmp->level = false;
+    pthread_mutex_unlock(&timer->lock);
+}
+
 void pv_gtimer_record(struct pv_gtimer *timer, struct pv_record *record)
 {
     uint64_t count = counter(timer);

@@ -45,6 +45,7 @@ struct pv_address_space {
     struct window windows[MAX_WINDOWS]; /* constant once vCPUs run */
     size_t window_count;
     _Atomic bool dirty_logging;
+    const struct pv_as_filler *_Atomic filler; /* or NULL: all memory is there */
 };
 
 int pv_as_create(struct pv_address_space **out, struct pv_error **err)
@@ -342,6 +343,33 @@ static void tell_dirty_log_sync(struct pv_address_space *as, const struct pv_reg
     pthread_mutex_unlock(&as->listener_lock);
 }
 
+/* ---- Memory that comes when it is wanted ---- */
+
+int pv_as_set_filler(struct pv_address_space *as, const struct pv_as_filler *filler)
+{
+    bool mapped = false;
+
+    pthread_mutex_lock(&as->listener_lock);
+    for (struct pv_as_listener *l = as->listeners; l && filler; l = l->next)
+        mapped |= l->maps_memory;
+    pthread_mutex_unlock(&as->listener_lock);
+    if (mapped)
+        return -ENOTSUP;
+    atomic_store_explicit(&as->filler, filler, memory_order_release);
+    return 0;
+}
+
+bool pv_as_filling(const struct pv_address_space *as)
+{
+    return atomic_load_explicit(&as->filler, memory_order_relaxed);
+}
+
+int pv_as_touch(struct pv_address_space *as, uint64_t address, uint64_t len)
+{
+    const struct pv_as_filler *filler = atomic_load_explicit(&as->filler, memory_order_acquire);
+    return PV_UNLIKELY(filler) ? filler->fill(filler->opaque, address, len) : 0;
+}
+
 /* ---- Checked access ---- */
 
 static void mark_region(const struct region *region, uint64_t offset, uint64_t len)
@@ -382,7 +410,9 @@ struct copy {
 static int copy_range(struct pv_address_space *as, uint64_t address, size_t len, struct copy copy)
 {
     size_t done = 0;
-    int ret = 0;
+    int ret = pv_as_touch(as, address, len);
+    if (ret < 0)
+        return ret;
     pthread_rwlock_rdlock(&as->lock);
     while (done < len) {
         size_t part = len - done;
@@ -427,7 +457,7 @@ static void *host_of(struct pv_address_space *as, uint64_t address, size_t len, 
         (write && region.info.kind == PV_REGION_ROM) || (lasting && !region.mapping.data))
         return NULL;
     uint64_t offset = address - region.info.address;
-    if (!pv_range_ok(offset, len, region.info.size))
+    if (!pv_range_ok(offset, len, region.info.size) || pv_as_touch(as, address, len) < 0)
         return NULL;
     if (write && as->dirty_logging)
         mark_region(&region, offset, len);
@@ -455,6 +485,10 @@ int pv_as_discard(struct pv_address_space *as, uint64_t address, uint64_t len, u
     for (; at < end; at = region.info.address + region.info.size)
         if (!find(as, at, &region) || region.info.kind != PV_REGION_RAM)
             return -EFAULT;
+    /* What comes later would undo it. */
+    int ret = pv_as_touch(as, address, len);
+    if (ret < 0)
+        return ret;
     for (at = address; at < end; at = region.info.address + region.info.size) {
         if (!find(as, at, &region))
             return -EFAULT;
@@ -465,7 +499,7 @@ int pv_as_discard(struct pv_address_space *as, uint64_t address, uint64_t len, u
             continue;
         if (as->dirty_logging)
             mark_region(&region, from, to - from);
-        int ret = pv_mapping_discard(&region.mapping, (size_t)from, (size_t)(to - from));
+        ret = pv_mapping_discard(&region.mapping, (size_t)from, (size_t)(to - from));
         if (ret < 0)
             return ret;
         *returned += to - from;
@@ -502,6 +536,8 @@ static int access_memory(struct pv_address_space *as, uint64_t address, unsigned
                          uint64_t *value, bool write, struct region *device)
 {
     *device = (struct region){0};
+    if (pv_as_touch(as, address, size) < 0)
+        return -EFAULT;
     pthread_rwlock_rdlock(&as->lock);
     const struct region *region = find_locked(as, address);
     uint64_t offset = region ? address - region->info.address : 0;
@@ -588,6 +624,16 @@ void pv_as_mark_dirty(struct pv_address_space *as, uint64_t address, uint64_t le
     if (find(as, address, &region) &&
         pv_range_ok(address - region.info.address, len, region.info.size))
         mark_region(&region, address - region.info.address, len);
+}
+
+bool pv_as_is_dirty(struct pv_address_space *as, uint64_t address)
+{
+    struct region region;
+
+    if (!as->dirty_logging || !find(as, address, &region) || !region.dirty)
+        return false;
+    const uint64_t page = (address - region.info.address) / PV_GUEST_PAGE;
+    return atomic_load_explicit(&region.dirty[page / 64], memory_order_relaxed) >> page % 64 & 1;
 }
 
 int pv_as_dirty_fetch(struct pv_address_space *as, uint64_t address, uint64_t *bitmap, size_t words)

@@ -106,6 +106,8 @@ struct pv_as_listener {
      */
     void (*dirty_log_sync)(void *opaque, const struct pv_region_info *region);
     void *opaque;
+    /* vCPUs reach memory without asking (hardware maps it): it has to be there before they run. */
+    bool maps_memory;
     struct pv_as_listener *next; /* the address space's */
 };
 void pv_as_add_listener(struct pv_address_space *as, struct pv_as_listener *listener);
@@ -140,6 +142,29 @@ void *pv_as_ram(struct pv_address_space *as, uint64_t address, size_t len, bool 
  */
 int pv_as_discard(struct pv_address_space *as, uint64_t address, uint64_t len, uint64_t *returned);
 
+/* ---- Memory that comes when it is wanted ---- */
+
+/*
+ * Makes [address, address + len) be there, as far as it is this filler's: on any thread, several at
+ * once, and by way of region pointers, since it would otherwise ask itself. A negative errno when
+ * that cannot be; whoever wanted the memory then finds none.
+ */
+struct pv_as_filler {
+    int (*fill)(void *opaque, uint64_t address, uint64_t len);
+    void *opaque;
+};
+
+/*
+ * From now on RAM is asked for before its first use through any function of this header. NULL: all
+ * of it is there. `filler` has to stay good until nobody uses the address space any more, since
+ * threads may be inside it. -ENOTSUP when a listener maps memory.
+ */
+int pv_as_set_filler(struct pv_address_space *as, const struct pv_as_filler *filler);
+bool pv_as_filling(const struct pv_address_space *as);
+
+/* For those who reach RAM through pointers of pv_as_find(), while pv_as_filling(). */
+int pv_as_touch(struct pv_address_space *as, uint64_t address, uint64_t len);
+
 /* ---- Accesses by a vCPU ---- */
 
 /*
@@ -158,6 +183,9 @@ bool pv_as_dirty_logging(const struct pv_address_space *as);
 
 /* Marks pages dirty: for engines that write through their own pointers. No-op when off. */
 void pv_as_mark_dirty(struct pv_address_space *as, uint64_t address, uint64_t len);
+
+/* Whether the page at `address` is marked already: who writes to it need not be asked again. */
+bool pv_as_is_dirty(struct pv_address_space *as, uint64_t address);
 
 /*
  * Copies the log of the RAM region that starts at `address` (bit i: page i) and clears it. `bitmap`

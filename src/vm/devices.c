@@ -49,7 +49,11 @@ static int add_scsi(const struct pv_vm_sockets *sockets, const struct pv_config 
         const struct pv_config_disk *disk = &config->disks[i];
         if (disk->bus != PV_DISK_SCSI)
             continue;
-        const struct pv_block_options options = {.read_only = disk->read_only || disk->cdrom};
+        const struct pv_block_options options = {
+            .read_only = disk->read_only || disk->cdrom,
+            .full = sockets->disk_full,
+            .opaque = sockets->opaque,
+        };
         targets[count] = (struct pv_scsi_target){.cdrom = disk->cdrom};
         ret = pv_block_open(&targets[count].block, sockets->loop, disk->path, &options, err);
         if (ret >= 0)

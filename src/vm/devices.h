@@ -23,6 +23,7 @@ struct pv_vm_sockets {
     int (*plug)(void *opaque, struct pv_virtio_device *device, struct pv_error **err);
     /* A port of the console has this path on the host. */
     void (*port_ready)(void *opaque, const char *name, const char *path);
+    void (*disk_full)(void *opaque, bool full); /* pv_block_options.full of all disks */
     void *opaque;
 };
 

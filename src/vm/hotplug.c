@@ -183,6 +183,24 @@ static struct pv_block *writable_disk(const struct device *device)
     return block && !pv_block_read_only(block) ? block : NULL;
 }
 
+size_t pv_vm_hotplug_writable_disks(struct pv_vm_hotplug *hotplug, struct pv_block **blocks,
+                                    const char **names, size_t most)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < hotplug->device_count; i++) {
+        struct pv_block *block = writable_disk(&hotplug->devices[i]);
+        if (!block)
+            continue;
+        if (count < most) {
+            blocks[count] = block;
+            names[count] = hotplug->devices[i].detail;
+        }
+        count++;
+    }
+    return count;
+}
+
 int pv_vm_hotplug_keep_disks(struct pv_vm_hotplug *hotplug, const char *name, struct pv_error **err)
 {
     int ret = 0;
@@ -240,7 +258,11 @@ void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name)
 static int make_disk(struct pv_vm_hotplug *hotplug, struct device *device,
                      const struct pv_config_disk *disk, const char *serial, struct pv_error **err)
 {
-    const struct pv_block_options options = {.read_only = disk->read_only};
+    const struct pv_block_options options = {
+        .read_only = disk->read_only,
+        .full = hotplug->config.disk_full,
+        .opaque = hotplug->config.opaque,
+    };
     const struct pv_blk_options blk = {.serial = serial, .queues = hotplug->config.queues};
     struct pv_block *block;
 

@@ -9,6 +9,7 @@
 #include "vm/vm.h"
 
 struct pv_address_space;
+struct pv_block;
 struct pv_boot_order;
 struct pv_machine;
 struct pv_virtio_device;
@@ -21,7 +22,8 @@ struct pv_vm_hotplug_config {
     unsigned slots;
     unsigned queues; /* of each disk and network */
     bool packed_rings;
-    struct pv_boot_order *boot; /* where devices that stay are put down */
+    struct pv_boot_order *boot;                 /* where devices that stay are put down */
+    void (*disk_full)(void *opaque, bool full); /* pv_block_options.full of all disks */
     /* Where devices go that stay: takes one over, also when it fails. */
     int (*plug)(void *opaque, struct pv_virtio_device *device, struct pv_error **err);
     void *opaque;
@@ -61,6 +63,12 @@ int pv_vm_hotplug_bring_back_disks(struct pv_vm_hotplug *hotplug, const char *na
 /* Brings all that was written to the media. */
 int pv_vm_hotplug_flush_disks(struct pv_vm_hotplug *hotplug, struct pv_error **err);
 void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name);
+/*
+ * Those disks, and what they are called: the first `most` of them; returns how many there are. They
+ * stay as long as no card is put into a slot.
+ */
+size_t pv_vm_hotplug_writable_disks(struct pv_vm_hotplug *hotplug, struct pv_block **blocks,
+                                    const char **names, size_t most);
 void pv_vm_hotplug_announce(struct pv_vm_hotplug *hotplug);
 
 #endif

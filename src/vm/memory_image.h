@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guest memory in a file (docs/internals/snapshots.md has the format): written page by page while
- * the guest may go on and pages may come again, read as a whole into a machine that does not run
- * yet.
+ * Writes guest memory into a file, page by page, while the guest may go on and pages may come
+ * again. docs/internals/snapshots.md has the format; vm/memory_load.h reads it.
  */
 #ifndef PV_VM_MEMORY_IMAGE_H
 #define PV_VM_MEMORY_IMAGE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
-struct pv_address_space;
 struct pv_error;
 struct pv_memory_image;
 
@@ -18,7 +15,7 @@ struct pv_memory_image;
 #define PV_MEMORY_CHUNK (UINT64_C(64) * 4096)
 
 struct pv_memory_counts {
-    uint64_t frames; /* chunks, or parts of them, in the file */
+    uint64_t pieces; /* chunks, or parts of them, in the file */
     uint64_t pages;  /* of them, with something in them */
     uint64_t bytes;  /* of the file */
 };
@@ -28,7 +25,7 @@ int pv_memory_image_create(struct pv_memory_image **out, int fd, struct pv_error
 
 /*
  * Appends pages of the chunk at guest-physical `address`, whose memory is at `data`: those whose
- * bit in `pages` is set. What a later frame has of a page counts. The guest may write to the memory
+ * bit in `pages` is set. What a later piece has of a page counts. The guest may write to the memory
  * meanwhile, if the page is written again afterwards.
  */
 int pv_memory_image_write(struct pv_memory_image *image, uint64_t address, const void *data,
@@ -39,12 +36,5 @@ int pv_memory_image_end(struct pv_memory_image *image, struct pv_memory_counts *
                         struct pv_error **err);
 /* NULL is fine. */
 void pv_memory_image_destroy(struct pv_memory_image *image);
-
-/*
- * Fills the RAM of `as`, which has to be zeroes; pages that the file has none of stay so. With
- * `as` NULL everything is read and checked and goes nowhere. `counts` may be NULL.
- */
-int pv_memory_image_load(int fd, struct pv_address_space *as, struct pv_memory_counts *counts,
-                         struct pv_error **err);
 
 #endif

@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/record.h"
 #include "base/util.h"
+#include "block/block.h"
 #include "engine/engine.h"
 #include "host/clock.h"
 #include "host/loop.h"
@@ -34,6 +35,7 @@
 #include "memory/address_space.h"
 #include "vm/hotplug.h"
 #include "vm/memory_image.h"
+#include "vm/memory_load.h"
 #include "vm/snapshot_file.h"
 
 #include <errno.h>
@@ -66,6 +68,9 @@ struct pv_snapshot {
     struct pv_memory_image *image;
     struct region regions[MAX_REGIONS];
     size_t region_count;
+    struct pv_block *disks[PV_SNAPSHOT_MAX_DISKS];
+    const char *disk_names[PV_SNAPSHOT_MAX_DISKS];
+    size_t disk_count;
 
     pthread_t thread;
     bool thread_made, joined;
@@ -114,6 +119,16 @@ static int fetch_dirty(struct pv_snapshot *s, struct pv_error **err)
     return 0;
 }
 
+static int fetch_live(struct pv_snapshot *s, struct pv_error **err)
+{
+    struct pv_engine *engine = pv_machine_engine(s->config.machine);
+
+    pv_engine_pause(engine);
+    int ret = fetch_dirty(s, err);
+    pv_engine_resume(engine);
+    return ret;
+}
+
 /* ---- The thread ---- */
 
 static int write_dirty(struct pv_snapshot *s, struct pv_error **err)
@@ -156,17 +171,21 @@ static void mark_used(struct region *region)
 /* Until so little is left that the guest may wait for it. */
 static int copy_live(struct pv_snapshot *s, struct pv_error **err)
 {
-    struct pv_engine *engine = pv_machine_engine(s->config.machine);
     size_t before = SIZE_MAX;
     int ret;
 
-    for (size_t i = 0; i < s->region_count; i++)
-        mark_used(&s->regions[i]);
-    ret = write_dirty(s, err);
+    /* Of a VM that was restored, all of it has to be there first. */
+    for (size_t i = 0; i < s->region_count; i++) {
+        if (pv_as_touch(s->config.as, s->regions[i].address, s->regions[i].size) < 0)
+            return pv_error_set(err, EIO, "the VM's own memory is damaged");
+        if (!s->info.bases)
+            mark_used(&s->regions[i]);
+    }
+    ret = s->info.bases ? fetch_live(s, err) : 0;
+    if (ret >= 0)
+        ret = write_dirty(s, err);
     for (unsigned round = 0; round < MAX_ROUNDS && ret >= 0; round++) {
-        pv_engine_pause(engine);
-        ret = fetch_dirty(s, err);
-        pv_engine_resume(engine);
+        ret = fetch_live(s, err);
         size_t now = count_dirty(s);
         if (ret >= 0)
             ret = write_dirty(s, err);
@@ -175,6 +194,15 @@ static int copy_live(struct pv_snapshot *s, struct pv_error **err)
         before = now;
     }
     return ret;
+}
+
+/* What the guest would otherwise wait for: checking images, and writing what they hold back. */
+static int prepare_disks(struct pv_snapshot *s, struct pv_error **err)
+{
+    for (size_t i = 0; i < s->disk_count; i++)
+        if (pv_block_snapshot_prepare(s->disks[i], s->info.tag, err) < 0)
+            return pv_error_prefix(err, "disk '%s'", s->disk_names[i]);
+    return 0;
 }
 
 /* Has the loop's thread do its part, and waits for it. */
@@ -235,6 +263,8 @@ static void *work(void *opaque)
     pv_thread_name("snapshot");
     pv_thread_nice(THREAD_NICE);
     int ret = copy_live(s, &s->error);
+    if (ret >= 0 && !s->config.last)
+        ret = prepare_disks(s, &s->error);
     if (ret >= 0)
         ret = wait_for_moment(s);
     if (ret >= 0)
@@ -305,7 +335,6 @@ static void let_go(struct pv_snapshot *s)
 {
     if (!s->held)
         pv_machine_quiet(s->config.machine, false);
-    pv_as_dirty_log(s->config.as, false, NULL);
     pthread_mutex_lock(&s->lock);
     s->phase = WRITING;
     pthread_cond_broadcast(&s->changed);
@@ -340,14 +369,15 @@ static void finish(struct pv_snapshot *s)
     s->error = NULL;
     if (error && s->kept_disks)
         pv_vm_hotplug_forget_disks(s->config.hotplug, s->info.tag);
-    if (error)
+    if (error) {
         pv_snapshot_remove(s->temporary, NULL);
+        pv_as_dirty_log(s->config.as, false, NULL);
+    }
     if (error && s->held) {
         pv_machine_quiet(s->config.machine, false);
         pv_machine_resume(s->config.machine);
     }
-    pv_as_dirty_log(s->config.as, false, NULL);
-    s->config.done(s->config.opaque, s->info.pause_us, &error); /* `s` may be gone */
+    s->config.done(s->config.opaque, &s->info, &error); /* `s` may be gone */
 }
 
 static void advance(void *opaque)
@@ -396,7 +426,8 @@ static int rehearse(struct pv_snapshot *s, struct pv_error **err)
 
     pv_machine_pause(s->config.machine);
     ret = take_state(s, err);
-    if (ret >= 0)
+    /* The log that the base began goes on; another one begins now. */
+    if (ret >= 0 && !s->info.bases)
         ret = pv_as_dirty_log(s->config.as, true, err);
     pv_machine_resume(s->config.machine);
     pv_record_free(s->record);
@@ -411,6 +442,9 @@ static int open_files(struct pv_snapshot *s, struct pv_error **err)
 
     if (ret < 0)
         return ret;
+    if (s->config.base->logged && !s->config.full)
+        s->info.bases =
+            pv_snapshot_rest_on(s->temporary, s->config.base->folder, s->config.base->tag);
     if (asprintf(&path, "%s/memory", s->temporary) < 0) {
         path = NULL;
         return out_of_memory(err);
@@ -421,24 +455,30 @@ static int open_files(struct pv_snapshot *s, struct pv_error **err)
     return pv_memory_image_create(&s->image, s->fd, err);
 }
 
+static const char *name_of(const char *folder)
+{
+    const char *slash = strrchr(folder, '/');
+    return slash ? slash + 1 : folder;
+}
+
 /* Names in an image are one for each snapshot, wherever folders are moved to. */
 static int fill_info(struct pv_snapshot *s, struct pv_error **err)
 {
     const struct pv_snapshot_config *config = &s->config;
-    const char *slash = strrchr(config->folder, '/');
     struct pv_vm_device device;
 
     s->folder = strdup(config->folder);
     s->info.note = strdup(config->note ? config->note : "");
     s->info.engine = strdup(config->engine);
+    s->info.parent = strdup(config->base->folder ? name_of(config->base->folder) : "");
     s->info.memory = config->memory;
     s->info.cpus = config->cpus;
     if (config->last)
         s->info.tag = strdup("");
-    else if (asprintf(&s->info.tag, "pearvisor-%.100s-%llx", slash ? slash + 1 : config->folder,
+    else if (asprintf(&s->info.tag, "pearvisor-%.100s-%llx", name_of(config->folder),
                       (unsigned long long)pv_clock_wall_ns()) < 0)
         s->info.tag = NULL;
-    if (!s->folder || !s->info.note || !s->info.engine || !s->info.tag)
+    if (!s->folder || !s->info.note || !s->info.engine || !s->info.parent || !s->info.tag)
         return out_of_memory(err);
     for (size_t i = 0; pv_vm_hotplug_device(config->hotplug, i, &device); i++) {
         if (device.kind != PV_VM_DISK || device.read_only)
@@ -449,6 +489,9 @@ static int fill_info(struct pv_snapshot *s, struct pv_error **err)
         if (!s->info.disks[s->info.disk_count++])
             return out_of_memory(err);
     }
+    s->disk_count = pv_vm_hotplug_writable_disks(config->hotplug, s->disks, s->disk_names,
+                                                 PV_SNAPSHOT_MAX_DISKS);
+    s->disk_count = PV_MIN(s->disk_count, (size_t)PV_SNAPSHOT_MAX_DISKS);
     return 0;
 }
 
@@ -524,6 +567,23 @@ void pv_snapshot_destroy(struct pv_snapshot *s)
     free(s);
 }
 
+void pv_snapshot_base_finish(struct pv_snapshot_base *base)
+{
+    free(base->folder);
+    free(base->tag);
+    *base = (struct pv_snapshot_base){0};
+}
+
+void pv_snapshot_base_set(struct pv_snapshot_base *base, const char *folder, const char *tag)
+{
+    const struct pv_snapshot_base next = {strdup(folder), strdup(tag), true};
+
+    pv_snapshot_base_finish(base);
+    *base = next;
+    if (!base->folder || !base->tag)
+        pv_snapshot_base_finish(base);
+}
+
 /* ---- Going on from one ---- */
 
 static int load_state(struct pv_machine *machine, const char *folder, struct pv_error **err)
@@ -543,14 +603,19 @@ static int load_state(struct pv_machine *machine, const char *folder, struct pv_
     return ret;
 }
 
-int pv_snapshot_restore(struct pv_machine *machine, struct pv_address_space *as, const char *folder,
-                        struct pv_error **err)
+static void memory_failed(void *opaque, const char *message)
 {
-    PV_CLEANUP_FD int memory = pv_snapshot_memory_open(folder, err);
+    pv_machine_fail(opaque, message);
+}
 
-    if (memory < 0)
-        return memory;
-    int ret = pv_memory_image_load(memory, as, NULL, err);
+/* The machine's parts look into memory while they are loaded, so it has to come by then. */
+int pv_snapshot_restore(struct pv_memory_load **load, struct pv_machine *machine,
+                        struct pv_address_space *as, const char *folder, struct pv_error **err)
+{
+    int ret = pv_snapshot_memory_open(load, as, folder, err);
+
+    if (ret >= 0)
+        ret = pv_memory_load_lazily(*load, memory_failed, machine, err);
     if (ret >= 0)
         ret = pv_machine_prepare(machine, err);
     return ret < 0 ? ret : load_state(machine, folder, err);

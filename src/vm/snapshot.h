@@ -12,16 +12,33 @@ struct pv_address_space;
 struct pv_error;
 struct pv_loop;
 struct pv_machine;
+struct pv_memory_load;
 struct pv_snapshot;
+struct pv_snapshot_info;
 struct pv_vm_hotplug;
+
+/*
+ * What a VM's memory was last: that of the snapshot it was restored from or that was taken of it.
+ * While `logged`, the dirty log has what was changed since.
+ */
+struct pv_snapshot_base {
+    char *folder, *tag; /* NULL: there is none */
+    bool logged;
+};
+
+/* Copies both; without memory for that there is no base, which costs time only. */
+void pv_snapshot_base_set(struct pv_snapshot_base *base, const char *folder, const char *tag);
+void pv_snapshot_base_finish(struct pv_snapshot_base *base);
 
 struct pv_snapshot_config {
     struct pv_loop *loop;
     struct pv_address_space *as;
     struct pv_machine *machine;
-    struct pv_vm_hotplug *hotplug; /* has the disks */
-    const char *folder;            /* made; strings are copied */
-    const char *note;              /* or NULL */
+    struct pv_vm_hotplug *hotplug;       /* has the disks */
+    const char *folder;                  /* made; strings are copied */
+    const char *note;                    /* or NULL */
+    const struct pv_snapshot_base *base; /* what it may rest on; only used while it is created */
+    bool full;                           /* rest on nothing */
     const char *engine;
     uint64_t memory; /* of the VM, in bytes */
     unsigned cpus;
@@ -33,10 +50,11 @@ struct pv_snapshot_config {
      */
     bool last;
     /*
-     * The snapshot is there, and the guest stood still for so long; or *err says why not, and there
-     * is nothing of it. Destroying it is allowed then. Not called when it is destroyed before.
+     * The snapshot is there, and the dirty log has what was changed since; or *err says why not,
+     * there is nothing of it, and the log is off. Destroying it is allowed then. Not called when it
+     * is destroyed before.
      */
-    void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err);
+    void (*done)(void *opaque, const struct pv_snapshot_info *info, struct pv_error **err);
     void *opaque;
 };
 
@@ -48,9 +66,11 @@ void pv_snapshot_destroy(struct pv_snapshot *snapshot);
 
 /*
  * Brings a machine that was created empty to where the snapshot was, paused once; its disks are the
- * caller's to bring back. Of one that fails only the end is left.
+ * caller's to bring back. Of one that fails only the end is left. Memory may go on coming while the
+ * machine runs: *load is destroyed when nobody uses the address space any more. When that memory is
+ * damaged, the machine fails (its `fatal` event).
  */
-int pv_snapshot_restore(struct pv_machine *machine, struct pv_address_space *as, const char *folder,
-                        struct pv_error **err);
+int pv_snapshot_restore(struct pv_memory_load **load, struct pv_machine *machine,
+                        struct pv_address_space *as, const char *folder, struct pv_error **err);
 
 #endif

@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/record.h"
 #include "base/util.h"
-#include "vm/memory_image.h"
+#include "vm/memory_load.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,9 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the state's head is little-endian");
 
-#define FORMAT 1
+#define FORMAT       2 /* of snapshot.json: the newest known */
+#define FORMAT_WHOLE 1 /* what is written when memory is all there */
+#define STATE_FORMAT 1
 
 static const char *const files[] = {"snapshot.json", "state", "memory"};
 enum { FILE_INFO, FILE_STATE, FILE_MEMORY };
@@ -36,6 +38,16 @@ static char *path_of(const char *folder, int file)
     return asprintf(&path, "%s/%s", folder, files[file]) < 0 ? NULL : path;
 }
 
+/* The memory's file, and with a number one that it rests on. */
+static char *memory_path(const char *folder, unsigned number)
+{
+    char *path;
+
+    if (!number)
+        return path_of(folder, FILE_MEMORY);
+    return asprintf(&path, "%s/%s.%u", folder, files[FILE_MEMORY], number) < 0 ? NULL : path;
+}
+
 static int out_of_memory(struct pv_error **err)
 {
     return pv_error_set(err, ENOMEM, "out of memory for the snapshot");
@@ -48,6 +60,7 @@ void pv_snapshot_info_finish(struct pv_snapshot_info *info)
     free(info->note);
     free(info->engine);
     free(info->tag);
+    free(info->parent);
     for (size_t i = 0; i < info->disk_count; i++)
         free(info->disks[i]);
     *info = (struct pv_snapshot_info){0};
@@ -75,8 +88,8 @@ static int read_disks(struct pv_snapshot_info *info, json_t *disks, struct pv_er
 
 static int parse_info(struct pv_snapshot_info *info, json_t *root, struct pv_error **err)
 {
-    const char *note, *engine, *tag;
-    json_int_t format = 0, created, memory, cpus, pages, pause;
+    const char *note, *engine, *tag, *parent = "";
+    json_int_t format = 0, created, memory, cpus, pages, pause, bases = 0;
     json_t *disks;
     json_error_t why;
 
@@ -85,20 +98,25 @@ static int parse_info(struct pv_snapshot_info *info, json_t *root, struct pv_err
     if (format > FORMAT)
         return pv_error_set(err, ENOTSUP, "of format %lld; up to %d is known", (long long)format,
                             FORMAT);
-    if (json_unpack_ex(root, &why, 0, "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "note",
-                       &note, "engine", &engine, "tag", &tag, "created", &created, "memory",
-                       &memory, "cpus", &cpus, "pages", &pages, "pause-us", &pause, "disks",
-                       &disks) < 0)
+    if (json_unpack_ex(root, &why, 0, "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s?s, s?I}",
+                       "note", &note, "engine", &engine, "tag", &tag, "created", &created, "memory",
+                       &memory, "cpus", &cpus, "pages", &pages, "pause-us", &pause, "disks", &disks,
+                       "parent", &parent, "bases", &bases) < 0)
         return pv_error_set(err, EINVAL, "%s", why.text);
+    if (bases < 0 || bases >= PV_MEMORY_MAX_FILES)
+        return pv_error_set(err, EINVAL, "its memory rests on %lld files, at most %u are known",
+                            (long long)bases, PV_MEMORY_MAX_FILES - 1);
     info->note = strdup(note);
     info->engine = strdup(engine);
     info->tag = strdup(tag);
+    info->parent = strdup(parent);
+    info->bases = (unsigned)bases;
     info->created = (uint64_t)created;
     info->memory = (uint64_t)memory;
     info->cpus = (unsigned)cpus;
     info->pages = (uint64_t)pages;
     info->pause_us = (uint64_t)pause;
-    if (!info->note || !info->engine || !info->tag)
+    if (!info->note || !info->engine || !info->tag || !info->parent)
         return out_of_memory(err);
     return read_disks(info, disks, err);
 }
@@ -148,11 +166,12 @@ int pv_snapshot_info_write(const struct pv_snapshot_info *info, const char *fold
 {
     PV_CLEANUP_FREE char *path = path_of(folder, FILE_INFO);
     json_t *disks = json_array();
-    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "format", FORMAT,
-                             "note", info->note, "engine", info->engine, "tag", info->tag,
-                             "created", (json_int_t)info->created, "memory",
-                             (json_int_t)info->memory, "cpus", (json_int_t)info->cpus, "pages",
-                             (json_int_t)info->pages, "pause-us", (json_int_t)info->pause_us);
+    json_t *root = json_pack(
+        "{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I}", "format",
+        info->bases ? FORMAT : FORMAT_WHOLE, "note", info->note, "engine", info->engine, "tag",
+        info->tag, "created", (json_int_t)info->created, "memory", (json_int_t)info->memory, "cpus",
+        (json_int_t)info->cpus, "pages", (json_int_t)info->pages, "pause-us",
+        (json_int_t)info->pause_us, "parent", info->parent, "bases", (json_int_t)info->bases);
 
     for (size_t i = 0; i < info->disk_count; i++)
         json_array_append_new(disks, json_string(info->disks[i]));
@@ -170,7 +189,7 @@ int pv_snapshot_state_write(const void *data, size_t size, const char *folder,
                             struct pv_error **err)
 {
     PV_CLEANUP_FREE char *path = path_of(folder, FILE_STATE);
-    struct state_head head = {.version = FORMAT, .size = size};
+    struct state_head head = {.version = STATE_FORMAT, .size = size};
 
     memcpy(head.magic, state_magic, sizeof(head.magic));
     head.crc = (uint32_t)crc32_z(0, data, size);
@@ -194,7 +213,7 @@ static int check_state_head(const struct state_head *head, struct pv_error **err
 {
     if (memcmp(head->magic, state_magic, sizeof(state_magic)) != 0)
         return pv_error_set(err, EINVAL, "not a VM's state");
-    if (head->version != FORMAT)
+    if (head->version != STATE_FORMAT)
         return pv_error_set(err, ENOTSUP, "the state is of version %u; %d is known", head->version,
                             FORMAT);
     if (head->size > PV_RECORD_MAX)
@@ -234,28 +253,55 @@ int pv_snapshot_state_read(void **data, size_t *size, const char *folder, struct
     return 0;
 }
 
-int pv_snapshot_memory_open(const char *folder, struct pv_error **err)
+/* From what rests on nothing to what is the newest. */
+int pv_snapshot_memory_open(struct pv_memory_load **load, struct pv_address_space *as,
+                            const char *folder, struct pv_error **err)
 {
-    PV_CLEANUP_FREE char *path = path_of(folder, FILE_MEMORY);
+    struct pv_snapshot_info info;
+    int fds[PV_MEMORY_MAX_FILES];
+    size_t count = 0;
+    int ret = pv_snapshot_info_read(&info, folder, err);
 
-    if (!path)
-        return out_of_memory(err);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd < 0 ? pv_error_errno(err, errno, "'%s'", path) : fd;
+    for (unsigned i = 0; ret >= 0 && i <= info.bases; i++) {
+        PV_CLEANUP_FREE char *path = memory_path(folder, info.bases - i);
+        fds[count] = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+        if (!path)
+            ret = out_of_memory(err);
+        else if (fds[count] < 0)
+            ret = pv_error_errno(err, errno, "'%s'", path);
+        else
+            count++;
+    }
+    pv_snapshot_info_finish(&info);
+    if (ret >= 0)
+        return pv_memory_load_create(load, fds, count, as, err);
+    while (count)
+        close(fds[--count]);
+    return ret;
 }
 
 /* ---- The folder ---- */
 
+/* Takes `path`. */
+static int remove_file(char *path, struct pv_error **err)
+{
+    int ret = path ? 0 : out_of_memory(err);
+
+    if (path && unlink(path) < 0 && errno != ENOENT)
+        ret = pv_error_errno(err, errno, "'%s'", path);
+    free(path);
+    return ret;
+}
+
 static int remove_files(const char *folder, struct pv_error **err)
 {
-    for (int i = 0; i < (int)PV_ARRAY_SIZE(files); i++) {
-        PV_CLEANUP_FREE char *path = path_of(folder, i);
-        if (!path)
-            return out_of_memory(err);
-        if (unlink(path) < 0 && errno != ENOENT)
-            return pv_error_errno(err, errno, "'%s'", path);
-    }
-    return 0;
+    int ret = 0;
+
+    for (int i = 0; i < (int)PV_ARRAY_SIZE(files) && ret >= 0; i++)
+        ret = remove_file(path_of(folder, i), err);
+    for (unsigned i = 1; i < PV_MEMORY_MAX_FILES && ret >= 0; i++)
+        ret = remove_file(memory_path(folder, i), err);
+    return ret;
 }
 
 int pv_snapshot_remove(const char *folder, struct pv_error **err)
@@ -288,6 +334,34 @@ int pv_snapshot_begin(char **temporary, const char *folder, struct pv_error **er
     return 0;
 }
 
+/* Links `from` number `number` of another folder. */
+static bool link_memory(const char *temporary, const char *base, unsigned number)
+{
+    PV_CLEANUP_FREE char *from = memory_path(base, number);
+    PV_CLEANUP_FREE char *to = memory_path(temporary, number + 1);
+
+    return from && to && link(from, to) == 0;
+}
+
+unsigned pv_snapshot_rest_on(const char *temporary, const char *base, const char *tag)
+{
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    struct pv_snapshot_info info;
+    unsigned linked = 0;
+    const bool same = pv_snapshot_info_read(&info, base, &err) >= 0 && !strcmp(info.tag, tag);
+
+    /* Too long a line begins anew with all of memory, so that older snapshots need not stay. */
+    const unsigned want = same && info.bases + 2 <= PV_MEMORY_MAX_FILES ? info.bases + 1 : 0;
+    pv_snapshot_info_finish(&info);
+    while (linked < want && link_memory(temporary, base, linked))
+        linked++;
+    if (linked == want)
+        return want;
+    for (unsigned i = 1; i <= linked; i++)
+        remove_file(memory_path(temporary, i), NULL);
+    return 0;
+}
+
 /* The folder that a path is in, so that its new name is on the medium too. */
 static void sync_parent(const char *path)
 {
@@ -311,7 +385,7 @@ int pv_snapshot_verify(const char *folder, struct pv_error **err)
 {
     struct pv_snapshot_info info;
     PV_CLEANUP_FREE void *state = NULL;
-    PV_CLEANUP_FD int memory = -1;
+    struct pv_memory_load *memory = NULL;
     size_t size;
     int ret = pv_snapshot_info_read(&info, folder, err);
 
@@ -319,9 +393,9 @@ int pv_snapshot_verify(const char *folder, struct pv_error **err)
     if (ret >= 0)
         ret = pv_snapshot_state_read(&state, &size, folder, err);
     if (ret >= 0)
-        ret = memory = pv_snapshot_memory_open(folder, err);
-    if (ret < 0)
-        return ret;
-    ret = pv_memory_image_load(memory, NULL, NULL, err);
+        ret = pv_snapshot_memory_open(&memory, NULL, folder, err);
+    if (ret >= 0)
+        ret = pv_memory_load_all(memory, err);
+    pv_memory_load_destroy(memory);
     return ret < 0 ? pv_error_prefix(err, "snapshot '%s'", folder) : 0;
 }

@@ -245,11 +245,14 @@ static int snapshot(void *opaque, struct pv_control_request *request, json_t **r
                     struct pv_error **err)
 {
     PV_CLEANUP_FREE char *folder = pv_control_path_argument(request, "folder");
+    bool full = false;
 
     if (!folder)
         return out_of_memory(err);
-    int ret = pv_vm_snapshot(opaque, folder, pv_control_argument(request, "note"), snapshot_taken,
-                             request, err);
+    int ret = parse_yes(request, "full", &full, err);
+    if (ret >= 0)
+        ret = pv_vm_snapshot(opaque, folder, pv_control_argument(request, "note"), full,
+                             snapshot_taken, request, err);
     return ret < 0 ? ret : PV_CONTROL_LATER;
 }
 
@@ -281,7 +284,7 @@ int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *pa
         {.name = "attach",
          .optional = {"disk", "net", "id", "read-only", "forward"},
          .run = attach},
-        {.name = "snapshot", .required = {"folder"}, .optional = {"note"}, .run = snapshot},
+        {.name = "snapshot", .required = {"folder"}, .optional = {"note", "full"}, .run = snapshot},
         {.name = "suspend", .required = {"folder"}, .run = suspend},
         {.name = "detach", .required = {"id"}, .optional = {"force", "timeout"}, .run = detach},
     };

@@ -29,6 +29,7 @@
 #include "vm/firmware.h"
 #include "vm/graphics.h"
 #include "vm/hotplug.h"
+#include "vm/memory_load.h"
 #include "vm/snapshot.h"
 #include "vm/snapshot_file.h"
 #include "vm/verbs.h"
@@ -58,8 +59,10 @@ struct pv_vm {
     enum pv_machine_action on_panic;
     bool packed_rings;
     bool paused;
-    atomic_bool told; /* its power button was pressed, and it has not begun anew since */
+    unsigned full_disks; /* the guest waits for room on the host */
+    atomic_bool told;    /* its power button was pressed, and it has not begun anew since */
     bool ended;
+    bool going; /* being destroyed */
     atomic_bool killed;
     char *fatal;
     bool restored; /* from a snapshot: it only has to go on */
@@ -67,8 +70,11 @@ struct pv_vm {
     bool files_confined, calls_confined;
     unsigned call_sets;
 
-    struct pv_snapshot *snapshot; /* being taken, or NULL */
-    bool suspending;              /* it is the last */
+    struct pv_memory_load *memory_load; /* of the snapshot it was restored from, or NULL */
+    struct pv_snapshot *snapshot;       /* being taken, or NULL */
+    char *snapshot_folder;              /* where to */
+    struct pv_snapshot_base base;
+    bool suspending; /* the snapshot is the last */
     bool saved;
     void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
     void *snapshot_opaque;
@@ -177,6 +183,19 @@ static void guest_panicked(void *opaque, enum pv_panic_event event)
     pv_machine_act(vm->machine, vm->on_panic);
 }
 
+/* The guest waits as long as any disk has no room. */
+static void disk_full(void *opaque, bool full)
+{
+    struct pv_vm *vm = opaque;
+
+    if (vm->going)
+        return;
+    if (full && !vm->full_disks++)
+        pv_machine_pause(vm->machine);
+    else if (!full && !--vm->full_disks)
+        pv_machine_resume(vm->machine);
+}
+
 static int set_boot_order(struct pv_vm *vm, const struct pv_boot_order *order,
                           struct pv_error **err)
 {
@@ -198,11 +217,20 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
         .queues = queues,
         .packed_rings = vm->packed_rings,
         .boot = &boot,
+        .disk_full = disk_full,
         .plug = plug,
         .opaque = vm,
     };
-    const struct pv_vm_sockets sockets = {vm->loop, vm->as,     vm->console, &boot,
-                                          plug,     port_ready, vm};
+    const struct pv_vm_sockets sockets = {
+        .loop = vm->loop,
+        .as = vm->as,
+        .console = vm->console,
+        .boot = &boot,
+        .plug = plug,
+        .port_ready = port_ready,
+        .disk_full = disk_full,
+        .opaque = vm,
+    };
     struct pv_virtio_device *rng;
     int ret = pv_vm_hotplug_create(&vm->hotplug, &hotplug, err);
 
@@ -234,10 +262,13 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
 
 /* ---- Snapshots ---- */
 
-static void snapshot_done(void *opaque, uint64_t pause_us, struct pv_error **err)
+static void snapshot_done(void *opaque, const struct pv_snapshot_info *info, struct pv_error **err)
 {
     struct pv_vm *vm = opaque;
+    const uint64_t pause_us = info->pause_us;
 
+    if (!*err)
+        pv_snapshot_base_set(&vm->base, vm->snapshot_folder, info->tag);
     pv_snapshot_destroy(PV_STEAL(vm->snapshot));
     vm->saved = vm->suspending && !*err;
     vm->snapshot_done(vm->snapshot_opaque, pause_us, err);
@@ -245,7 +276,8 @@ static void snapshot_done(void *opaque, uint64_t pause_us, struct pv_error **err
         pv_loop_stop(vm->loop);
 }
 
-static int begin_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool last,
+static int begin_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool full,
+                          bool last,
                           void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
                           void *opaque, struct pv_error **err)
 {
@@ -256,6 +288,8 @@ static int begin_snapshot(struct pv_vm *vm, const char *folder, const char *note
         .hotplug = vm->hotplug,
         .folder = folder,
         .note = note,
+        .base = &vm->base,
+        .full = full,
         .engine = pv_engine_name(vm->engine),
         .memory = vm->memory,
         .cpus = vm->cpus,
@@ -269,21 +303,28 @@ static int begin_snapshot(struct pv_vm *vm, const char *folder, const char *note
     vm->snapshot_done = done;
     vm->snapshot_opaque = opaque;
     vm->suspending = last;
-    return pv_snapshot_create(&vm->snapshot, &config, err);
+    free(vm->snapshot_folder);
+    vm->snapshot_folder = strdup(folder);
+    if (!vm->snapshot_folder)
+        return pv_error_set(err, ENOMEM, "out of memory for the snapshot");
+    int ret = pv_snapshot_create(&vm->snapshot, &config, err);
+    /* It takes what the log has; if it fails, that is lost. */
+    vm->base.logged = vm->base.logged && ret < 0 && pv_as_dirty_logging(vm->as);
+    return ret;
 }
 
-int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
+int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool full,
                    void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
                    void *opaque, struct pv_error **err)
 {
-    return begin_snapshot(vm, folder, note, false, done, opaque, err);
+    return begin_snapshot(vm, folder, note, full, false, done, opaque, err);
 }
 
 int pv_vm_suspend(struct pv_vm *vm, const char *folder,
                   void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
                   void *opaque, struct pv_error **err)
 {
-    return begin_snapshot(vm, folder, NULL, true, done, opaque, err);
+    return begin_snapshot(vm, folder, NULL, true, true, done, opaque, err);
 }
 
 /* What can be known to be wrong before anything is changed. */
@@ -316,9 +357,14 @@ static int restore(struct pv_vm *vm, const struct pv_config *config, struct pv_e
     if (ret >= 0) {
         ret = check_snapshot(config, &info, err);
         if (ret >= 0)
-            ret = pv_snapshot_restore(vm->machine, vm->as, config->restore, err);
+            ret = pv_snapshot_restore(&vm->memory_load, vm->machine, vm->as, config->restore, err);
         if (ret >= 0 && *info.tag)
             ret = pv_vm_hotplug_bring_back_disks(vm->hotplug, info.tag, err);
+        /* Where it was suspended will be gone: nothing can rest on that. */
+        if (ret >= 0 && *info.tag)
+            ret = pv_as_dirty_log(vm->as, true, err);
+        if (ret >= 0 && *info.tag)
+            pv_snapshot_base_set(&vm->base, config->restore, info.tag);
         if (ret < 0)
             pv_error_prefix(err, "snapshot '%s'", config->restore);
     }
@@ -542,9 +588,9 @@ void pv_vm_info(const struct pv_vm *vm, struct pv_vm_info *info)
         .engine = pv_engine_name(vm->engine),
         .cpus = vm->cpus,
         .memory = vm->memory,
-        .state = vm->paused               ? PV_VM_PAUSED
-                 : atomic_load(&vm->told) ? PV_VM_STOPPING
-                                          : PV_VM_RUNNING,
+        .state = vm->paused || vm->full_disks ? PV_VM_PAUSED
+                 : atomic_load(&vm->told)     ? PV_VM_STOPPING
+                                              : PV_VM_RUNNING,
         .files_confined = vm->files_confined,
         .calls_confined = vm->calls_confined,
         .balloon = balloon,
@@ -586,14 +632,19 @@ void pv_vm_destroy(struct pv_vm *vm)
 {
     if (!vm)
         return;
+    vm->going = true;
     pv_control_destroy(vm->control);
     pv_snapshot_destroy(vm->snapshot);
+    pv_memory_load_stop(vm->memory_load);
     pv_machine_destroy(vm->machine);
     pv_vm_hotplug_destroy(vm->hotplug);
     pv_vm_graphics_destroy(vm->graphics);
     pv_vm_devices_destroy(vm->devices);
     pv_chardev_destroy(vm->console);
     pv_chardev_destroy(vm->silence);
+    pv_memory_load_destroy(vm->memory_load);
+    pv_snapshot_base_finish(&vm->base);
+    free(vm->snapshot_folder);
     pv_as_destroy(vm->as);
     pv_loop_destroy(vm->loop);
     free(vm->fatal);

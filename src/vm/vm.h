@@ -71,10 +71,11 @@ int pv_vm_save_picture(struct pv_vm *vm, struct pv_error **err);
 
 /*
  * Takes a snapshot of the VM into a new folder while it goes on (vm/snapshot.h); one at a time.
- * `done` is called when it is there, or with what went wrong, unless the VM is destroyed before. On
- * the loop's thread.
+ * What the VM's last snapshot has is not written again, unless it is to be `full`. `done` is called
+ * when it is there, or with what went wrong, unless the VM is destroyed before. On the loop's
+ * thread.
  */
-int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note,
+int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool full,
                    void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
                    void *opaque, struct pv_error **err);
 

@@ -198,7 +198,7 @@ class Trial:
         size = self.model.stat().st_size
         data = bytearray(self.model.read_bytes()[:self.rng.randrange(1, size)])
         for _ in range(5):
-            at = self.rng.randrange(len(data))
+            at = self.rng.randrange(len(data) + 1)
             data[at:at + 5000] = b""
         other.write_bytes(data[:len(data) // 512 * 512 or 512].ljust(512, b"x"))
         self.step("rebase", *self.disk("rebase", "--backing", other.name, self.image))

@@ -818,14 +818,14 @@ int main(void)
 }
 #else
 /*
- * Every engine that can be used here, or the one named, which has to be; without the case named
- * next, for hosts that are known to be wrong there.
+ * Every engine that can be used here, or the one named, which has to be; all cases, or those that
+ * match the pattern named next.
  */
 int main(int argc, char **argv)
 {
     int failed = 0;
     if (argc > 2)
-        cmocka_set_skip_filter(argv[2]);
+        cmocka_set_test_filter(argv[2]);
     for (const struct pv_engine_ops *const *e = pv_engine_list(); *e; e++) {
         PV_CLEANUP_ERROR struct pv_error *err = NULL;
         if (argc > 1 && strcmp(argv[1], pv_engine_name(*e)))

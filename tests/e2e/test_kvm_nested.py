@@ -8,6 +8,7 @@ pearvisor itself, which boots the same kernel once more as its guest.
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -88,10 +89,20 @@ GUEST_PROGRAMS = {"gic": "2", "irq": "2", "selfmod": "2", "timer": "1", "tlbi": 
 WRONG_HERE = "test_mmio_extension"
 
 
+def contract_cases():
+    """The names of the contract suite's cases, but for what is known to be wrong here."""
+    source = (guest.ROOT / "tests/contract/test_engine.c").read_text(encoding="utf-8")
+    cases = re.findall(r"cmocka_unit_test\((\w+)\)", source)
+    return [name for name in cases if name != WRONG_HERE]
+
+
 def init_script():
     lines = [INIT]
     lines.append("/pv/pearvisor engines")
-    lines.append(f"/pv/contract-engine kvm {WRONG_HERE}; echo CONTRACT-ENDED $?")
+    # Each case in a process of its own: QEMU 7.2 has been seen to execute, in the memory of a new
+    # VM, an instruction that an earlier VM of the same process had at that place of its page.
+    for case in contract_cases():
+        lines.append(f"/pv/contract-engine kvm {case}; echo CONTRACT-ENDED {case} $?")
     for name, vcpus in GUEST_PROGRAMS.items():
         suffix = " lines" if name == "irq" else ""
         lines.append(f"/pv/guest-host /pv/guest-{name}.bin {vcpus} kvm{suffix}; "
@@ -138,9 +149,10 @@ def echo(vm):
 def watch(vm):
     vm.expect(r"^HOST-UP (\S+)", 120)
     vm.expect(r"^\* kvm ", 20)
-    ended = vm.expect(r"^CONTRACT-ENDED (\d+)", 120)
-    if ended[1] != "0":
-        raise Failure(f"the contract suite passed, not with {ended[1]} failures")
+    failed = [case for case in contract_cases()
+              if vm.expect(rf"^CONTRACT-ENDED {case} (\d+)", 120)[1] != "0"]
+    if failed:
+        raise Failure(f"these cases of the contract suite passed: {', '.join(failed)}")
     failed = [name for name in GUEST_PROGRAMS
               if vm.expect(rf"^GUEST-PROGRAM-ENDED {name} (\d+)", 60)[1] != "0"]
     if failed:

@@ -10,6 +10,7 @@ from another moment than the rest shows as a wrong checksum, or as a marker that
 
 import argparse
 import json
+import re
 import shutil
 import statistics
 import subprocess
@@ -67,7 +68,8 @@ class Test:
         return output
 
     def number(self, name):
-        return int(self.run(f"cat /mem/{name}").split()[-1])
+        # The file is empty for a moment whenever it is written.
+        return int(self.run(f"until grep . /mem/{name}; do :; done").split()[-1])
 
     def kill(self):
         self.ask("kill")
@@ -102,22 +104,41 @@ class Test:
             time.sleep(0.1)
         self.run("[ ! -e /mem/wrong ] || { cat /mem/wrong; false; }")
 
+    def info(self, name):
+        return json.loads((self.folder / name / "snapshot.json").read_text())
+
     def cycles(self):
+        """Each goes on from the one before, and its memory rests on that one's files, which goes.
+
+        Every few cycles one is taken of a VM that had one taken before, or with all of its memory.
+        """
+        last = None
         for i in range(self.args.cycles):
             if i < 2:
                 time.sleep(1)
             self.healthy()
-            self.snapshot("cycle")
+            name = f"cycle-{i}"
+            full = i % 7 == 6
+            self.snapshot(name, *(["full=yes"] if full else []))
+            if last:
+                bases = self.info(last)["bases"] + 1
+                if self.info(name)["bases"] != (0 if full or bases == 16 else bases):
+                    raise Failure(f"{name} rests on {self.info(name)['bases']} files, "
+                                  f"{last} on {bases - 1}")
+                if self.info(name)["parent"] != last:
+                    raise Failure(f"{name} came from {self.info(name)['parent']!r}, not {last}")
+                shutil.rmtree(self.folder / last)
+            last = name
             self.run("echo later >/mem/later; echo later | dd of=/dev/vda bs=512 "
                      "seek=131000 conv=notrunc,fsync 2>/dev/null")
+            if i % 3 == 2:
+                self.snapshot("unused")
+                shutil.rmtree(self.folder / "unused")
             self.kill()
-            self.restore("cycle")
+            self.restore(name)
             self.healthy()
             self.run("[ ! -e /mem/later ]")
             self.run("! dd if=/dev/vda bs=512 skip=131000 count=1 2>/dev/null | grep later")
-            tag = json.loads((self.folder / "cycle/snapshot.json").read_text())["tag"]
-            shutil.rmtree(self.folder / "cycle")
-            self.tag = tag
             print(f"cycle {i + 1} of {self.args.cycles}", flush=True)
 
     def same_twice(self):
@@ -161,7 +182,7 @@ class Test:
         memory.write_bytes(whole)
         info = folder / "snapshot.json"
         text = info.read_text()
-        info.write_text(text.replace('"format": 1', '"format": 99'))
+        info.write_text(re.sub('"format": [12]', '"format": 99', text))
         self.command("snapshot", "verify", folder, status=1, says="format 99")
         info.write_text(text)
         self.restore("twice")

@@ -28,6 +28,7 @@
 #define NS_PER_TICK 16u /* 62.5 MHz, which the guest programs of tests/guest expect */
 
 struct sim sim = {.lock = PTHREAD_MUTEX_INITIALIZER};
+struct sim_host sim_host = {.vcpus = SIM_VCPUS, .ipa_bits = 40};
 _Thread_local struct sim_vcpu *sim_mine;
 
 void sim_broken(const char *format, ...)
@@ -72,7 +73,7 @@ struct hv_vm_config_s {
 
 hv_return_t hv_vm_get_max_vcpu_count(uint32_t *count)
 {
-    *count = SIM_VCPUS;
+    *count = sim_host.vcpus;
     return HV_SUCCESS;
 }
 
@@ -83,14 +84,14 @@ hv_vm_config_t hv_vm_config_create(void)
 
 hv_return_t hv_vm_config_get_max_ipa_size(uint32_t *bits)
 {
-    *bits = 40;
+    *bits = sim_host.ipa_bits;
     return HV_SUCCESS;
 }
 
 hv_return_t hv_vm_config_set_ipa_size(hv_vm_config_t config, uint32_t bits)
 {
     config->ipa_bits = bits;
-    return bits <= 40 ? HV_SUCCESS : HV_BAD_ARGUMENT;
+    return bits <= sim_host.ipa_bits ? HV_SUCCESS : HV_BAD_ARGUMENT;
 }
 
 hv_return_t hv_vm_create(hv_vm_config_t config)
@@ -99,6 +100,8 @@ hv_return_t hv_vm_create(hv_vm_config_t config)
     pthread_rwlockattr_t fair;
     (void)config;
 
+    if (sim_host.refusal != HV_SUCCESS)
+        return sim_host.refusal;
     if (sim.vm)
         return HV_BUSY;
     for (unsigned i = 0; i < SIM_VCPUS; i++)

@@ -37,7 +37,14 @@ struct sim {
     pthread_t ticker;
 };
 
+/* The Mac: tests make it another one. */
+struct sim_host {
+    uint32_t vcpus, ipa_bits;
+    hv_return_t refusal; /* of VMs; HV_SUCCESS: none */
+};
+
 extern struct sim sim;
+extern struct sim_host sim_host;
 extern _Thread_local struct sim_vcpu *sim_mine; /* the calling thread's, or NULL */
 
 /* A rule was broken: says which, and aborts. */

@@ -300,6 +300,8 @@ static void dirty_log_sees_every_writer(void **state)
     assert_non_null(pv_as_host(as, RAM + 0x6000, 1, false));
     pv_as_mark_dirty(as, RAM + 0x8000, 0x1001);
     pv_as_mark_dirty(as, RAM + 0xf000, 0x2000);
+    assert_true(pv_as_is_dirty(as, RAM + 0x5fff));
+    assert_false(pv_as_is_dirty(as, RAM + 0x6000));
     assert_int_equal(pv_as_dirty_fetch(as, RAM, &bits, 1), 0);
     assert_true(bits == (1u << 1 | 1u << 2 | 1u << 3 | 1u << 5 | 1u << 8 | 1u << 9));
     assert_int_equal(pv_as_dirty_fetch(as, RAM, &bits, 1), 0);

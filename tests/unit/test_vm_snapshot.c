@@ -9,7 +9,7 @@
 #include "base/util.h"
 #include "machine/map.h"
 #include "snapshot_machine.h"
-#include "vm/memory_image.h"
+#include "vm/memory_load.h"
 #include "vm/snapshot_file.h"
 
 #include <errno.h>
@@ -273,99 +273,6 @@ static void test_refusals(void **state)
     expect_refusal(f, data, size, CPUS, "has 'pl03x' where this VM has 'pl031'");
 }
 
-/* ---- Memory ---- */
-
-#define RAM      UINT64_C(0x40000000)
-#define RAM_SIZE (4 * PV_MEMORY_CHUNK)
-
-static struct pv_address_space *make_ram(void)
-{
-    struct pv_address_space *as;
-    assert_int_equal(pv_as_create(&as, NULL), 0);
-    assert_int_equal(pv_as_add_ram(as, RAM, RAM_SIZE, "ram", NULL), 0);
-    return as;
-}
-
-/* Some pages twice, some that became zeroes, some never. */
-static int make_image(uint8_t *expected)
-{
-    struct pv_memory_image *image;
-    struct pv_memory_counts counts;
-    PV_CLEANUP_FREE uint8_t *data = calloc(1, PV_MEMORY_CHUNK);
-    uint64_t seed = 42;
-    char path[] = "/tmp/pv-memory-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    unlink(path);
-    assert_int_equal(pv_memory_image_create(&image, fd, NULL), 0);
-    memset(expected, 0, RAM_SIZE);
-    for (unsigned i = 0; i < 40; i++) {
-        const unsigned chunk = i % 3; /* the last is never written */
-        const uint64_t pages = next(&seed) & next(&seed);
-        for (unsigned page = 0; page < 64; page++) {
-            uint8_t *to = data + (size_t)page * PV_GUEST_PAGE;
-            memset(to, next(&seed) % 3 ? (int)(next(&seed) & 0xff) : 0, PV_GUEST_PAGE);
-            to[next(&seed) % PV_GUEST_PAGE] &= 0x55;
-            if (pages >> page & 1)
-                memcpy(expected + chunk * PV_MEMORY_CHUNK + (size_t)page * PV_GUEST_PAGE, to,
-                       PV_GUEST_PAGE);
-        }
-        assert_int_equal(
-            pv_memory_image_write(image, RAM + chunk * PV_MEMORY_CHUNK, data, pages, NULL), 0);
-    }
-    assert_int_equal(pv_memory_image_end(image, &counts, NULL), 0);
-    assert_int_equal(counts.bytes, (uint64_t)lseek(fd, 0, SEEK_END));
-    pv_memory_image_destroy(image);
-    return fd;
-}
-
-static void test_memory(void **state)
-{
-    PV_CLEANUP_FREE uint8_t *expected = malloc(RAM_SIZE);
-    struct pv_address_space *as = make_ram();
-    struct pv_memory_counts counts;
-    PV_CLEANUP_FD int fd = make_image(expected);
-
-    assert_int_equal(pv_memory_image_load(fd, as, &counts, NULL), 0);
-    assert_memory_equal(pv_as_ram(as, RAM, RAM_SIZE, false), expected, RAM_SIZE);
-    assert_true(counts.frames > 0 && counts.pages > 0);
-    pv_as_destroy(as);
-}
-
-static void test_damaged_memory(void **state)
-{
-    PV_CLEANUP_FREE uint8_t *expected = malloc(RAM_SIZE);
-    PV_CLEANUP_FD int fd = make_image(expected);
-    const off_t size = lseek(fd, 0, SEEK_END);
-    PV_CLEANUP_ERROR struct pv_error *err = NULL;
-
-    /* Any byte changed. */
-    for (off_t at = 0; at < size; at += at < 200 || at > size - 50 ? 1 : 97) {
-        uint8_t byte, wrong;
-        assert_int_equal(pread(fd, &byte, 1, at), 1);
-        wrong = byte ^ 0x10;
-        assert_int_equal(pwrite(fd, &wrong, 1, at), 1);
-        if (pv_memory_image_load(fd, NULL, NULL, NULL) >= 0)
-            fail_msg("byte %ld of %ld may be wrong", (long)at, (long)size);
-        assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-    }
-    assert_int_equal(pv_memory_image_load(fd, NULL, NULL, NULL), 0);
-
-    /* More memory than there is. */
-    struct pv_address_space *as;
-    assert_int_equal(pv_as_create(&as, NULL), 0);
-    assert_int_equal(pv_as_add_ram(as, RAM, PV_MEMORY_CHUNK, "ram", NULL), 0);
-    assert_int_equal(pv_memory_image_load(fd, as, NULL, &err), -EINVAL);
-    assert_non_null(strstr(pv_error_message(err), "this VM has none there"));
-    pv_as_destroy(as);
-
-    /* Cut off anywhere. */
-    for (off_t end = size - 1; end > 0; end -= end > size - 50 ? 1 : 997) {
-        assert_int_equal(ftruncate(fd, end), 0);
-        assert_true(pv_memory_image_load(fd, NULL, NULL, NULL) < 0);
-    }
-}
-
 /* ---- The folder ---- */
 
 static void test_folder(void **state)
@@ -375,10 +282,11 @@ static void test_folder(void **state)
     PV_CLEANUP_FREE char *temporary = NULL;
     PV_CLEANUP_FREE void *data = NULL;
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
-    char note[] = "n\"o\nte", engine[] = "jit", tag[] = "t", disk[] = "/a/b";
+    char note[] = "n\"o\nte", engine[] = "jit", tag[] = "t", disk[] = "/a/b", parent[] = "zero";
     const struct pv_snapshot_info info = {.note = note,
                                           .engine = engine,
                                           .tag = tag,
+                                          .parent = parent,
                                           .created = 5,
                                           .memory = 6,
                                           .cpus = 7,
@@ -399,6 +307,8 @@ static void test_folder(void **state)
     assert_int_equal(pv_snapshot_info_read(&read, folder, NULL), 0);
     assert_string_equal(read.note, info.note);
     assert_string_equal(read.disks[0], "/a/b");
+    assert_string_equal(read.parent, "zero");
+    assert_int_equal(read.bases, 0);
     assert_int_equal(read.cpus, 7);
     pv_snapshot_info_finish(&read);
     assert_int_equal(pv_snapshot_state_read(&data, &size, folder, NULL), 0);
@@ -418,6 +328,77 @@ static void test_folder(void **state)
     assert_int_equal(pv_snapshot_remove(folder, NULL), 0);
 }
 
+/* ---- Snapshots on snapshots ---- */
+
+#define RAM UINT64_C(0x40000000)
+
+/* One with a single chunk of memory, all bytes `byte`, but for what it rests on. */
+static unsigned make_on(const char *folder, const char *base, uint8_t byte)
+{
+    char note[] = "", tag[] = "t", path[120];
+    struct pv_snapshot_info info = {.note = note, .engine = note, .tag = tag, .parent = note};
+    PV_CLEANUP_FREE uint8_t *data = malloc(PV_MEMORY_CHUNK);
+    PV_CLEANUP_FREE char *temporary = NULL;
+    struct pv_memory_image *image;
+    struct pv_memory_counts counts;
+
+    assert_int_equal(pv_snapshot_begin(&temporary, folder, NULL), 0);
+    if (base)
+        info.bases = pv_snapshot_rest_on(temporary, base, "t");
+    snprintf(path, sizeof(path), "%s/memory", temporary);
+    PV_CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(pv_memory_image_create(&image, fd, NULL), 0);
+    memset(data, byte, PV_MEMORY_CHUNK);
+    /* The first page, and one of its own. */
+    assert_int_equal(pv_memory_image_write(image, RAM, data, 1 | UINT64_C(1) << byte % 64, NULL),
+                     0);
+    assert_int_equal(pv_memory_image_end(image, &counts, NULL), 0);
+    pv_memory_image_destroy(image);
+    assert_int_equal(pv_snapshot_info_write(&info, temporary, NULL), 0);
+    assert_int_equal(pv_snapshot_state_write("", 0, temporary, NULL), 0);
+    assert_int_equal(pv_snapshot_commit(temporary, folder, NULL), 0);
+    return info.bases;
+}
+
+/* A line of them, each deleted as soon as the next is there, until one has all memory again. */
+static void test_lines(void **state)
+{
+    const struct fixture *f = *state;
+    char folder[64], before[64] = "";
+    struct pv_address_space *as;
+    struct pv_memory_load *load;
+
+    for (unsigned i = 0; i <= PV_MEMORY_MAX_FILES; i++) {
+        snprintf(folder, sizeof(folder), "%s/%u", f->folder, i);
+        const unsigned bases = make_on(folder, *before ? before : NULL, (uint8_t)(i + 1));
+        assert_int_equal(bases, i % PV_MEMORY_MAX_FILES);
+        if (*before)
+            assert_int_equal(pv_snapshot_remove(before, NULL), 0);
+        memcpy(before, folder, sizeof(before));
+        assert_int_equal(pv_snapshot_verify(folder, NULL), 0);
+
+        assert_int_equal(pv_as_create(&as, NULL), 0);
+        assert_int_equal(pv_as_add_ram(as, RAM, PV_MEMORY_CHUNK, "ram", NULL), 0);
+        assert_int_equal(pv_snapshot_memory_open(&load, as, folder, NULL), 0);
+        assert_int_equal(pv_memory_load_all(load, NULL), 0);
+        const uint8_t *ram = pv_as_ram(as, RAM, PV_MEMORY_CHUNK, false);
+        assert_int_equal(*ram, i + 1);
+        for (unsigned page = 1; page < 64; page++) {
+            const bool there = page <= i + 1 && page > i - bases;
+            assert_int_equal(ram[page * PV_GUEST_PAGE], there ? page : 0);
+        }
+        pv_memory_load_destroy(load);
+        pv_as_destroy(as);
+    }
+    /* Another one of that name, and one that is not there. */
+    snprintf(folder, sizeof(folder), "%s/x", f->folder);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    assert_int_equal(pv_snapshot_rest_on(folder, before, "other"), 0);
+    assert_int_equal(pv_snapshot_rest_on(folder, f->folder, "t"), 0);
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(pv_snapshot_remove(before, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,9 +406,8 @@ int main(void)
         cmocka_unit_test(test_impossible_values),
         cmocka_unit_test_setup_teardown(test_contract, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_damaged_memory),
         cmocka_unit_test_setup_teardown(test_folder, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lines, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

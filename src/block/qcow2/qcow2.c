@@ -245,6 +245,11 @@ static void qcow2_close(struct pv_block_image *image)
     free(q);
 }
 
+static int snapshot_prepare(struct pv_block_image *image, const char *name, struct pv_error **err)
+{
+    return qcow2_snapshot_prepare((struct qcow2 *)image, name, err);
+}
+
 static int snapshot_create(struct pv_block_image *image, const char *name, struct pv_error **err)
 {
     return qcow2_snapshot_create((struct qcow2 *)image, name, err);
@@ -275,6 +280,7 @@ static const struct pv_block_image_ops qcow2_ops = {
     .zero = qcow2_zero,
     .resize = qcow2_resize,
     .extent = extent,
+    .snapshot_prepare = snapshot_prepare,
     .snapshot_create = snapshot_create,
     .snapshot_apply = snapshot_apply,
     .snapshot_delete = snapshot_delete,

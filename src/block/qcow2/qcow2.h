@@ -124,6 +124,7 @@ struct qcow2 {
     size_t freed_count, freed_room;
     bool marked_dirty; /* QCOW2_INCOMPATIBLE_DIRTY is on disk */
     bool corrupt;      /* metadata made no sense: no more writes */
+    bool sound;        /* all of it was checked since it was opened */
 
     pthread_mutex_t packed_lock; /* protects the decompressed cluster */
     uint64_t packed_at;          /* its host offset; ~0 when none */
@@ -244,6 +245,11 @@ int qcow2_snapshots_store(struct qcow2 *q, struct qcow2_snapshots *list);
 
 /* snapshot.c; no request is under way, and the lock is not held */
 
+/*
+ * Does what does not have to be done at the moment of which a snapshot is: looks whether it can be
+ * made at all, and writes what there is to write.
+ */
+int qcow2_snapshot_prepare(struct qcow2 *q, const char *name, struct pv_error **err);
 int qcow2_snapshot_create(struct qcow2 *q, const char *name, struct pv_error **err);
 /* `name` may be an id as well. */
 int qcow2_snapshot_apply(struct qcow2 *q, const char *name, struct pv_error **err);

@@ -161,20 +161,42 @@ static int refresh_copied(struct qcow2 *q, uint64_t *l1, uint32_t size)
 
 /* ---- What can be done ---- */
 
-/* Walking tables that make no sense would make it worse. */
-static int prepare(struct qcow2 *q, struct qcow2_snapshots *list, struct pv_error **err)
+/*
+ * Walking tables that make no sense would make it worse. Once is enough: from then on they are what
+ * we made of them.
+ */
+static int make_sure(struct qcow2 *q, struct pv_error **err)
 {
     struct qcow2_check check;
-    *list = (struct qcow2_snapshots){0};
-    if (q->data != q->file)
-        return pv_error_set(err, ENOTSUP,
-                            "an image with an external data file can have no snapshots");
-    int ret = qcow2_check(q, false, &check, err);
+    int ret = 0;
+
+    if (q->sound && !q->corrupt)
+        return 0;
+    /* The check looks at the file. */
+    if (!q->base.read_only) {
+        pthread_mutex_lock(&q->lock);
+        ret = qcow2_flush_locked(q);
+        pthread_mutex_unlock(&q->lock);
+    }
+    ret = ret < 0 ? pv_error_errno(err, -ret, "writing it") : qcow2_check(q, false, &check, err);
     if (ret < 0)
         return ret;
     if (check.errors)
         return pv_error_set(err, EIO, "it is damaged (%llu errors); repair it first",
                             (unsigned long long)check.errors);
+    q->sound = true;
+    return 0;
+}
+
+static int prepare(struct qcow2 *q, struct qcow2_snapshots *list, struct pv_error **err)
+{
+    *list = (struct qcow2_snapshots){0};
+    if (q->data != q->file)
+        return pv_error_set(err, ENOTSUP,
+                            "an image with an external data file can have no snapshots");
+    int ret = make_sure(q, err);
+    if (ret < 0)
+        return ret;
     ret = qcow2_snapshots_load(q, list);
     return ret < 0 ? pv_error_errno(err, -ret, "reading its snapshots") : 0;
 }
@@ -244,15 +266,39 @@ static int create_locked(struct qcow2 *q, struct qcow2_snapshots *list, const ch
     return ret;
 }
 
-int qcow2_snapshot_create(struct qcow2 *q, const char *name, struct pv_error **err)
+/* Whether one of this name can be made; *list is the caller's in any case. */
+static int prepare_new(struct qcow2 *q, struct qcow2_snapshots *list, const char *name,
+                       struct pv_error **err)
 {
-    struct qcow2_snapshots list;
+    *list = (struct qcow2_snapshots){0};
     if (!*name || strlen(name) > NAME_BYTES_MAX)
         return pv_error_set(err, EINVAL, "a snapshot's name of %zu bytes, want 1 to %u",
                             strlen(name), NAME_BYTES_MAX);
-    int ret = prepare(q, &list, err);
-    if (ret == 0 && find(&list, name))
+    int ret = prepare(q, list, err);
+    if (ret == 0 && find(list, name))
         ret = pv_error_set(err, EEXIST, "it has a snapshot '%s'", name);
+    return ret;
+}
+
+int qcow2_snapshot_prepare(struct qcow2 *q, const char *name, struct pv_error **err)
+{
+    struct qcow2_snapshots list;
+    int ret = prepare_new(q, &list, name, err);
+
+    qcow2_snapshots_finish(&list);
+    if (ret < 0)
+        return ret;
+    pthread_mutex_lock(&q->lock);
+    ret = qcow2_flush_locked(q);
+    pthread_mutex_unlock(&q->lock);
+    return ret < 0 ? pv_error_errno(err, -ret, "writing it") : 0;
+}
+
+int qcow2_snapshot_create(struct qcow2 *q, const char *name, struct pv_error **err)
+{
+    struct qcow2_snapshots list;
+    int ret = prepare_new(q, &list, name, err);
+
     if (ret == 0) {
         pthread_mutex_lock(&q->lock);
         ret = create_locked(q, &list, name);

@@ -365,18 +365,19 @@ static int describe(hv_return_t ret, struct pv_error **err)
         return pv_error_set(err, EACCES,
                             "macOS denies the hypervisor: sign the program with the entitlement "
                             "com.apple.security.hypervisor ('codesign --sign - --force "
-                            "--entitlements hv.entitlements pearvisor')");
+                            "--entitlements dist/macos/pearvisor.entitlements PROGRAM')");
     case HV_BUSY:
         return pv_error_set(err, EBUSY,
                             "this process has a VM already, and the framework gives it only one");
     case HV_UNSUPPORTED:
         return pv_error_set(err, ENOTSUP,
-                            "this Mac cannot run virtual machines (a virtual machine itself?)");
+                            "this Mac cannot run virtual machines (it may be one itself); use "
+                            "--engine interp");
     default: return pv_error_set(err, EIO, "Hypervisor.framework says %#x", (unsigned)ret);
     }
 }
 
-static int probe(struct pv_error **err)
+static int check_limits(unsigned vcpus, struct pv_error **err)
 {
     uint32_t bits = 0, most = 0;
     hv_return_t ret = hv_vm_get_max_vcpu_count(&most);
@@ -387,12 +388,15 @@ static int probe(struct pv_error **err)
         return describe(ret, err);
     if (bits < IPA_BITS)
         return pv_error_set(err, ENOTSUP,
-                            "this CPU gives guests addresses of %u bits; the machine needs %u",
+                            "this Mac gives guests addresses of %u bits, and the machine needs "
+                            "%u; use --engine interp",
                             bits, IPA_BITS);
+    if (vcpus > most)
+        return pv_error_set(err, EINVAL, "%u vCPUs: this Mac has at most %u", vcpus, most);
     return 0;
 }
 
-static int create_vm(struct pv_error **err)
+static hv_return_t create_vm(void)
 {
     hv_vm_config_t config = hv_vm_config_create();
     hv_return_t ret = hv_vm_config_set_ipa_size(config, IPA_BITS);
@@ -400,26 +404,35 @@ static int create_vm(struct pv_error **err)
     if (ret == HV_SUCCESS)
         ret = hv_vm_create(config);
     os_release(config);
-    return ret == HV_SUCCESS ? 0 : describe(ret, err);
+    return ret;
+}
+
+/* Only making a VM tells whether the program's signature is good for it. */
+static int probe(struct pv_error **err)
+{
+    int ret = check_limits(1, err);
+
+    if (ret < 0)
+        return ret;
+    hv_return_t tried = create_vm();
+    if (tried == HV_SUCCESS)
+        hv_vm_destroy();
+    return tried == HV_SUCCESS || tried == HV_BUSY ? 0 : describe(tried, err);
 }
 
 static int create(struct pv_engine *engine, struct pv_error **err)
 {
-    uint32_t most = 0;
-    int ret = probe(err);
+    int ret = check_limits(engine->config.vcpus, err);
 
     if (ret < 0)
         return ret;
-    if (hv_vm_get_max_vcpu_count(&most) == HV_SUCCESS && engine->config.vcpus > most)
-        return pv_error_set(err, EINVAL, "%u vCPUs: this Mac has at most %u", engine->config.vcpus,
-                            most);
     struct hvf *hvf = calloc(1, sizeof(*hvf));
     if (!hvf)
         return pv_error_set(err, ENOMEM, "out of memory");
-    ret = create_vm(err);
-    if (ret < 0) {
+    hv_return_t made = create_vm();
+    if (made != HV_SUCCESS) {
         free(hvf);
-        return ret;
+        return describe(made, err);
     }
     hvf->engine = engine;
     atomic_store(&hvf->counter_offset, mach_absolute_time());

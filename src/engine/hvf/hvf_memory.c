@@ -97,6 +97,7 @@ void hvf_memory_attach(struct hvf *hvf)
         .removed = region_removed,
         .dirty_log_changed = dirty_log_changed,
         .opaque = hvf,
+        .maps_memory = true,
     };
     pv_as_add_listener(hvf->engine->config.as, &hvf->listener);
 }

@@ -406,6 +406,12 @@ static char *find_host(struct cpu *c, uint64_t pa, bool *writable)
         tlb->ram_size = info.size;
         tlb->ram_host = info.host;
         tlb->ram_writable = info.kind == PV_REGION_RAM;
+        tlb->ram_filling = pv_as_filling(c->interp->as);
+    }
+    if (PV_UNLIKELY(tlb->ram_filling)) {
+        if (pv_as_touch(c->interp->as, pa & ~MMU_PAGE_MASK, PV_GUEST_PAGE) < 0)
+            return NULL;
+        tlb->ram_filling = pv_as_filling(c->interp->as);
     }
     *writable = tlb->ram_writable;
     return tlb->ram_host + (pa - tlb->ram_start);
@@ -652,9 +658,10 @@ bool mmu_fill(struct cpu *c, uint64_t va, enum mmu_access access, enum tlb_bank 
     if (debug_page_watched(c, page))
         return true;
     if (writable && pv_as_dirty_logging(c->interp->as)) {
-        writable = access == MMU_WRITE;
-        if (writable)
+        if (access == MMU_WRITE)
             pv_as_mark_dirty(c->interp->as, pa, PV_GUEST_PAGE);
+        else
+            writable = pv_as_is_dirty(c->interp->as, pa);
     }
     unsigned i = tlb_index(va);
     struct tlb_entry *e = &tlb->bank[bank][i];

@@ -127,7 +127,7 @@ struct cpu_tlb {
     /* The RAM or ROM region found last; size 0 when there is none. */
     uint64_t ram_start, ram_size;
     char *ram_host;
-    bool ram_writable;
+    bool ram_writable, ram_filling; /* the latter: it is not all there yet */
 
     _Atomic bool inside; /* in vcpu_run and not in a callback */
     pthread_mutex_t lock;

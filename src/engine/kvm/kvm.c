@@ -48,7 +48,8 @@ static int open_system(struct pv_error **err)
     case ENOENT:
         return pv_error_set(err, ENOENT,
                             "no /dev/kvm: this kernel has no KVM, or did not start at EL2 (a "
-                            "virtual machine without nested virtualisation)");
+                            "virtual machine without nested virtualisation); load or enable it, "
+                            "or use --engine interp");
     case EACCES:
     case EPERM:
         return pv_error_set(err, EACCES,
@@ -85,7 +86,8 @@ static int check_system(int system, struct pv_error **err)
     int bits = ioctl(system, KVM_CHECK_EXTENSION, KVM_CAP_ARM_VM_IPA_SIZE);
     if (bits > 0 && bits < IPA_BITS)
         return pv_error_set(err, ENOTSUP,
-                            "this CPU gives guests addresses of %d bits; the machine needs %d",
+                            "this CPU gives guests addresses of %d bits, and the machine needs "
+                            "%d; use --engine interp",
                             bits, IPA_BITS);
     return 0;
 }

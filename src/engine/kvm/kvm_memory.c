@@ -151,6 +151,7 @@ void kvm_memory_attach(struct kvm *kvm)
         .dirty_log_changed = dirty_log_changed,
         .dirty_log_sync = dirty_log_sync,
         .opaque = kvm,
+        .maps_memory = true,
     };
     kvm->logging = pv_as_dirty_logging(kvm->engine->config.as);
     pv_as_add_listener(kvm->engine->config.as, &kvm->listener);

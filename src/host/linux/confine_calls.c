@@ -79,11 +79,11 @@ static const struct row rows[] = {
     /* Files by name: which ones is Landlock's to say */
     ALLOW(openat), ALLOW(newfstatat), ALLOW(statx), ALLOW(fstat), ALLOW(fstatfs), ALLOW(faccessat),
     ALLOW(faccessat2), ALLOW(readlinkat), ALLOW(unlinkat), ALLOW(renameat), ALLOW(renameat2),
-    ALLOW(mkdirat),
+    ALLOW(linkat), ALLOW(mkdirat),
     ALLOW(getcwd), ALLOW(getdents64), ALLOW(fchmod), ALLOW(fchmodat),
 #ifdef __x86_64__
     ALLOW(open), ALLOW(stat), ALLOW(lstat), ALLOW(access), ALLOW(readlink), ALLOW(unlink),
-    ALLOW(rename), ALLOW(chmod), ALLOW(mkdir), ALLOW(rmdir),
+    ALLOW(rename), ALLOW(link), ALLOW(chmod), ALLOW(mkdir), ALLOW(rmdir),
 #endif
 
     /* Descriptors */

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import BuildError, ext4, filesystem, initramfs, setup
+from . import BuildError, desktop, ext4, filesystem, initramfs, setup
 from .kernels import Kernel, write_atomically
 from .normalise import normalise
 from .rootfs import Rootfs
@@ -25,6 +25,7 @@ PROFILES = {
     "full": MINIMAL + ["ca-certificates", "curl", "file", "iputils-ping", "less", "nano",
                        "openssh-server", "openssl", "procps", "psmisc", "python3",
                        "rsync", "vim-tiny", "wget", "xz-utils"],
+    "gpu": MINIMAL + desktop.PACKAGES,
 }
 
 # What a guest may want to load beyond the boot modules; the full profile gets every module.
@@ -222,6 +223,8 @@ def build_tree(work, archive, args, kernel, say):
     install_modules(rootfs.tree, kernel.modules, args.profile == "full")
     keys = Path(args.authorized_key).read_text() if args.authorized_key else None
     setup.write_configuration(rootfs.tree, archive, keys)
+    if args.profile == "gpu":
+        desktop.install(rootfs.tree)
     agent = find_agent(args.vmm)
     if agent:
         setup.install_agent(rootfs.tree, agent)

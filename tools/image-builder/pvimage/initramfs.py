@@ -199,8 +199,8 @@ poweroff -f
 """
 
 
-def build(busybox, modules, names, init):
-    """The gzipped archive: busybox, the closure of `names`, and `init` as /init."""
+def build(busybox, modules, names, init, add=lambda cpio: None):
+    """The gzipped archive: busybox, the closure of `names`, `init` as /init, and what `add` adds."""
     cpio = Cpio()
     for folder in ("bin", "dev", "modules"):
         cpio.folder(folder)
@@ -214,4 +214,5 @@ def build(busybox, modules, names, init):
         cpio.file("modules/" + order[-1], module_bytes(path))
     cpio.file("modules/order", ("\n".join(order) + "\n").encode())
     cpio.file("init", init.encode(), 0o755)
+    add(cpio)
     return cpio.finish()

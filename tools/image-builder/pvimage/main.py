@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import BuildError, build, ext4, kernels, library
+from . import BuildError, build, ext4, gpu_minimal, kernels, library
 from .archive import SUITES, Archive
 
 
@@ -107,6 +107,10 @@ def parser():
     kernel = sub.add_parser("guest-kernel", help="fetch a stock kernel and its boot test; "
                                                  "prints the folder they are in")
     common(kernel)
+
+    minimal = sub.add_parser("gpu-minimal", help="fetch a stock kernel and make an initramfs with "
+                                                 "the Venus driver; prints the folder they are in")
+    common(minimal)
     return top
 
 
@@ -158,8 +162,10 @@ def main(argv):
         archive = Archive(args.image, cache_folder(), args.mirror, args.offline, say.step)
         say.step(f"reading the package indexes of Debian {archive.release} ({archive.suite})")
         archive.update()
-        if args.command == "guest-kernel":
-            folder = kernels.fetch_guest_kernel(archive, cache_folder(), say.step)
+        if args.command in ("guest-kernel", "gpu-minimal"):
+            fetch = (kernels.fetch_guest_kernel if args.command == "guest-kernel"
+                     else gpu_minimal.fetch)
+            folder = fetch(archive, cache_folder(), say.step)
             say.end()
             print(folder)
         else:

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What src/engine/hvf uses of the C interface of macOS' Hypervisor.framework for arm64, declared
- * anew: names, numbers and layouts are those of the interface. For the simulation; on a Mac the
- * SDK's header is used.
+ * anew: names, numbers and layouts are those of the interface. For the simulation of the framework
+ * in tests/hvf-sim and for cross builds; on a Mac the SDK's header is used.
  */
-#ifndef PV_HVF_SIM_HYPERVISOR_H
-#define PV_HVF_SIM_HYPERVISOR_H
+#ifndef PV_HYPERVISOR_H
+#define PV_HYPERVISOR_H
 
 #include <stdbool.h>
 #include <stddef.h>
