@@ -321,6 +321,17 @@ int pv_block_snapshot_delete(struct pv_block *block, const char *name, struct pv
     return between_requests(block, name, block->image->ops->snapshot_delete, err);
 }
 
+static int flush_image(struct pv_block_image *image, const char *name, struct pv_error **err)
+{
+    int ret = image->ops->flush(image);
+    return ret < 0 ? pv_error_errno(err, -ret, "writing it back") : 0;
+}
+
+int pv_block_flush_now(struct pv_block *block, struct pv_error **err)
+{
+    return between_requests(block, NULL, flush_image, err);
+}
+
 uint64_t pv_block_size(const struct pv_block *block)
 {
     return block->image->size;

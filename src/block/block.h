@@ -84,6 +84,9 @@ int pv_block_snapshot_delete(struct pv_block *block, const char *name, struct pv
  */
 int pv_block_snapshot_prepare(struct pv_block *block, const char *name, struct pv_error **err);
 
+/* Brings all that was written to the medium, between two requests. Any thread but the workers'. */
+int pv_block_flush_now(struct pv_block *block, struct pv_error **err);
+
 uint64_t pv_block_size(const struct pv_block *block);
 bool pv_block_read_only(const struct pv_block *block);
 bool pv_block_can_discard(const struct pv_block *block);

@@ -231,6 +231,17 @@ int pv_vm_hotplug_bring_back_disks(struct pv_vm_hotplug *hotplug, const char *na
     return 0;
 }
 
+int pv_vm_hotplug_flush_disks(struct pv_vm_hotplug *hotplug, struct pv_error **err)
+{
+    for (size_t i = 0; i < hotplug->device_count; i++) {
+        struct pv_block *block = writable_disk(&hotplug->devices[i]);
+        int ret = block ? pv_block_flush_now(block, err) : 0;
+        if (ret < 0)
+            return pv_error_prefix(err, "disk '%s'", hotplug->devices[i].detail);
+    }
+    return 0;
+}
+
 void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name)
 {
     for (size_t i = 0; i < hotplug->device_count; i++) {

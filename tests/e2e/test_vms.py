@@ -101,6 +101,38 @@ def one_life(library, create):
     library.expect_states(one="stopped")
 
 
+def suspend(library, create):
+    """What a guest has in memory and on a raw disk outlives its process; damage is refused."""
+    disk = library.folder.parent / "sus.img"
+    disk.write_bytes(bytes(1 << 20))
+    create("sus", "--disk", disk)
+    library.refused(1, "is not running", "suspend", "sus")
+    library.do("start", "sus")
+    library.wait_for_output("sus", "PEARVISOR-USERSPACE-OK", 120)
+    library.console("sus", "kept=forty$((1 + 1))\necho is-set-$((4 + 4))\n", "is-set-8")
+    library.do("suspend", "sus")
+    library.expect_states(one="stopped", sus="suspended")
+    library.refused(1, "is not running", "suspend", "sus")
+    state = library.folder / "sus/snapshots/.suspended/state"
+    good = state.read_bytes()
+    state.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    library.refused(1, "checksum", "start", "sus")
+    library.expect_states(one="stopped", sus="suspended")
+    state.write_bytes(good)
+    library.do("start", "sus")
+    if state.exists():
+        raise Failure("a VM that goes on could do so again")
+    library.console("sus", "echo it-is-$kept\n", "it-is-forty2")
+    library.do("pause", "sus")
+    library.do("suspend", "sus")
+    library.do("start", "--boot", "sus")
+    if state.exists():
+        raise Failure("a VM that booted could go on where it was suspended")
+    library.do("stop", "--now", "sus")
+    library.expect_states(one="stopped", sus="stopped")
+    library.do("delete", "sus")
+
+
 def crash(library):
     library.do("start", "one")
     os.kill(library.process("one"), signal.SIGKILL)
@@ -252,6 +284,7 @@ def main(start):
 
         try:
             one_life(library, create)
+            suspend(library, create)
             crash(library)
             configure(library)
             bad_input(library)
