@@ -40,6 +40,7 @@ struct pv_block_request {
 
 struct pv_block_options {
     bool read_only;
+    uint64_t iops, bps; /* requests and bytes a second, at most; 0: as fast as it goes */
     /*
      * There is no room on the host for what was written (true), or there is again. Meanwhile those
      * requests are neither done nor failed: they are tried again every now and then. On the loop's

@@ -327,6 +327,11 @@ int pv_vm_suspend(struct pv_vm *vm, const char *folder,
     return begin_snapshot(vm, folder, NULL, true, true, done, opaque, err);
 }
 
+void pv_vm_snapshot_forget(struct pv_vm *vm, const char *tag)
+{
+    pv_vm_hotplug_forget_disks(vm->hotplug, tag);
+}
+
 /* What can be known to be wrong before anything is changed. */
 static int check_snapshot(const struct pv_config *config, const struct pv_snapshot_info *info,
                           struct pv_error **err)

@@ -87,6 +87,9 @@ int pv_vm_suspend(struct pv_vm *vm, const char *folder,
                   void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
                   void *opaque, struct pv_error **err);
 
+/* Its disks forget what they keep for a snapshot; what is wrong with one is logged. */
+void pv_vm_snapshot_forget(struct pv_vm *vm, const char *tag);
+
 /* Ends the VM now: pv_vm_run() returns. Any thread; async-signal-safe. */
 void pv_vm_kill(struct pv_vm *vm);
 
