@@ -256,13 +256,6 @@ static int snapshot(void *opaque, struct pv_control_request *request, json_t **r
     return ret < 0 ? ret : PV_CONTROL_LATER;
 }
 
-static int forget_snapshot(void *opaque, struct pv_control_request *request, json_t **result,
-                           struct pv_error **err)
-{
-    pv_vm_snapshot_forget(opaque, pv_control_argument(request, "tag"));
-    return 0;
-}
-
 /* Who asked has the answer before the VM ends. */
 static int suspend(void *opaque, struct pv_control_request *request, json_t **result,
                    struct pv_error **err)
@@ -273,6 +266,13 @@ static int suspend(void *opaque, struct pv_control_request *request, json_t **re
         return out_of_memory(err);
     int ret = pv_vm_suspend(opaque, folder, snapshot_taken, request, err);
     return ret < 0 ? ret : PV_CONTROL_LATER;
+}
+
+static int forget_snapshot(void *opaque, struct pv_control_request *request, json_t **result,
+                           struct pv_error **err)
+{
+    pv_vm_snapshot_forget(opaque, pv_control_argument(request, "tag"));
+    return 0;
 }
 
 int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *path,
@@ -292,8 +292,8 @@ int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *pa
          .optional = {"disk", "net", "id", "read-only", "forward"},
          .run = attach},
         {.name = "snapshot", .required = {"folder"}, .optional = {"note", "full"}, .run = snapshot},
-        {.name = "forget-snapshot", .required = {"tag"}, .run = forget_snapshot},
         {.name = "suspend", .required = {"folder"}, .run = suspend},
+        {.name = "forget-snapshot", .required = {"tag"}, .run = forget_snapshot},
         {.name = "detach", .required = {"id"}, .optional = {"force", "timeout"}, .run = detach},
     };
     return pv_control_create(out, pv_vm_loop(vm), path, verbs, PV_ARRAY_SIZE(verbs), vm, err);

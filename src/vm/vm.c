@@ -313,11 +313,6 @@ static int begin_snapshot(struct pv_vm *vm, const char *folder, const char *note
     return ret;
 }
 
-void pv_vm_snapshot_forget(struct pv_vm *vm, const char *tag)
-{
-    pv_vm_hotplug_forget_disks(vm->hotplug, tag);
-}
-
 int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool full,
                    void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
                    void *opaque, struct pv_error **err)
@@ -330,6 +325,11 @@ int pv_vm_suspend(struct pv_vm *vm, const char *folder,
                   void *opaque, struct pv_error **err)
 {
     return begin_snapshot(vm, folder, NULL, true, true, done, opaque, err);
+}
+
+void pv_vm_snapshot_forget(struct pv_vm *vm, const char *tag)
+{
+    pv_vm_hotplug_forget_disks(vm->hotplug, tag);
 }
 
 /* What can be known to be wrong before anything is changed. */

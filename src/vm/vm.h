@@ -79,9 +79,6 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool 
                    void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
                    void *opaque, struct pv_error **err);
 
-/* Its disks forget what they keep for a snapshot; what is wrong with one is logged. */
-void pv_vm_snapshot_forget(struct pv_vm *vm, const char *tag);
-
 /*
  * The same, and the VM ends with it: pv_vm_run() returns once `done` has been called without an
  * error, and pv_config.restore goes on from the folder, once. With an error the guest goes on.
@@ -89,6 +86,9 @@ void pv_vm_snapshot_forget(struct pv_vm *vm, const char *tag);
 int pv_vm_suspend(struct pv_vm *vm, const char *folder,
                   void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
                   void *opaque, struct pv_error **err);
+
+/* Its disks forget what they keep for a snapshot; what is wrong with one is logged. */
+void pv_vm_snapshot_forget(struct pv_vm *vm, const char *tag);
 
 /* Ends the VM now: pv_vm_run() returns. Any thread; async-signal-safe. */
 void pv_vm_kill(struct pv_vm *vm);
