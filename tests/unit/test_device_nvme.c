@@ -287,7 +287,7 @@ static void test_features(void **state)
     assert_int_equal(admin(&f, 2, DATA, 127 << 16 | 2, 0), 0);
     assert_int_equal(rd(f.as, DATA + 1, 2), 298);
     assert_int_equal(admin(&f, 2, DATA, 0x55, 0), 0x109);
-    assert_int_equal(admin(&f, 2, DATA, 0xffff << 16 | 1, 0), 2);
+    assert_int_equal(admin(&f, 2, DATA, 0xffffu << 16 | 1, 0), 2);
     assert_int_equal(admin(&f, 8, 0, 0, 0), 0);
     assert_int_equal(f.result, 1);
     assert_int_equal(admin(&f, 0x7f, 0, 0, 0), 1);
