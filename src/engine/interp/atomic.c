@@ -180,12 +180,15 @@ static void load_exclusive_pair(struct cpu *c, const struct a64_insn *i)
     cpu_set_x(c, i->ra, value[1]);
 }
 
-/*
- * The __sync form is inlined (cmpxchg16b, casp) where the __atomic one calls a library. TSan's own
- * takes a lock instead, which translated code does not know of.
- */
-__attribute__((no_sanitize("thread"))) static bool swap_pair(void *host, uint64_t expected[2],
-                                                             const uint64_t desired[2])
+/* TSan's compare-and-swap of 16 bytes takes a lock, which translated code does not know of. */
+#if __has_attribute(disable_sanitizer_instrumentation)
+#define BY_THE_HOST __attribute__((disable_sanitizer_instrumentation, noinline))
+#else
+#define BY_THE_HOST
+#endif
+
+/* The __sync form is inlined (cmpxchg16b, casp) where the __atomic one calls a library. */
+BY_THE_HOST static bool swap_pair(void *host, uint64_t expected[2], const uint64_t desired[2])
 {
     unsigned __int128 want = (unsigned __int128)expected[1] << 64 | expected[0];
     unsigned __int128 with = (unsigned __int128)desired[1] << 64 | desired[0];
