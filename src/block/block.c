@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "block/image.h"
+#include "block/throttle.h"
 #include "host/clock.h"
 #include "host/loop.h"
 #include "host/thread.h"
@@ -25,8 +26,8 @@
 #include <pthread.h>
 #include <string.h>
 
-/* Two keep a disk busy while one of them sits in fdatasync. */
-#define WORKERS 2u
+/* Enough to keep a disk busy while one of them sits in fdatasync, and to copy on several CPUs. */
+#define WORKERS 4u
 /* How often what waits for room is tried again. */
 #define RETRY_NS (PV_NSEC_PER_SEC / 2)
 
@@ -53,6 +54,8 @@ struct pv_block {
     struct request_list stuck; /* there was no room for them */
     unsigned active;           /* requests in workers' hands */
     unsigned asleep;           /* workers that wait for `work` */
+    struct pv_throttle throttle;
+    unsigned hurried; /* somebody waits for all of them: they are not throttled */
     bool stop;
     bool held; /* workers take nothing */
 };
@@ -127,20 +130,47 @@ static bool no_room(int result)
     return result == -ENOSPC || result == -EDQUOT;
 }
 
-static void *worker(void *opaque)
+/* Nanoseconds until the first request may begin. */
+static uint64_t throttled_for(const struct pv_block *block)
 {
-    struct pv_block *block = opaque;
-    pthread_mutex_lock(&block->lock);
+    const uint64_t next = pv_throttle_next(&block->throttle);
+    const uint64_t now = next && !block->hurried && !block->stop ? pv_clock_ns() : next;
+
+    return next > now ? next - now : 0;
+}
+
+/* NULL at the end. Under the lock. */
+static struct pv_block_request *wait_for_request(struct pv_block *block)
+{
     for (;;) {
-        struct pv_block_request *request = block->held ? NULL : list_take(&block->waiting);
-        if (!request) {
-            if (block->stop && !block->held)
-                break;
+        const bool any = block->waiting.first && !block->held;
+        const uint64_t wait = any ? throttled_for(block) : 0;
+        if (any && !wait)
+            break;
+        if (block->stop && !block->held && !any)
+            return NULL;
+        if (wait) {
+            pv_cond_wait_for(&block->work, &block->lock, wait);
+        } else {
             block->asleep++;
             pthread_cond_wait(&block->work, &block->lock);
             block->asleep--;
-            continue;
         }
+    }
+    struct pv_block_request *request = list_take(&block->waiting);
+    if (block->throttle.iops || block->throttle.bps)
+        pv_throttle_take(&block->throttle, pv_clock_ns(),
+                         request->op <= PV_BLOCK_WRITE ? request->length : 0);
+    return request;
+}
+
+static void *worker(void *opaque)
+{
+    struct pv_block *block = opaque;
+    struct pv_block_request *request;
+
+    pthread_mutex_lock(&block->lock);
+    while ((request = wait_for_request(block))) {
         block->active++;
         pthread_mutex_unlock(&block->lock);
         request->result = execute(block->image, request);
@@ -234,8 +264,11 @@ void pv_block_drain(struct pv_block *block)
     struct pv_block_request *request;
 
     pthread_mutex_lock(&block->lock);
+    block->hurried++;
+    pthread_cond_broadcast(&block->work);
     while (block->active || block->waiting.first)
         pthread_cond_wait(&block->idle, &block->lock);
+    block->hurried--;
     while ((request = list_take(&block->stuck))) {
         request->result = -EIO;
         finish(block, &block->completed, request);
@@ -243,7 +276,7 @@ void pv_block_drain(struct pv_block *block)
     pthread_mutex_unlock(&block->lock);
 }
 
-/* Does something to the image while no worker does. */
+/* Does something to the image while no worker does, nor anybody else who came here. */
 static int between_requests(struct pv_block *block, const char *name,
                             int (*verb)(struct pv_block_image *, const char *, struct pv_error **),
                             struct pv_error **err)
@@ -253,6 +286,8 @@ static int between_requests(struct pv_block *block, const char *name,
                             "%s images hold no snapshots; 'pearvisor disk convert' makes it qcow2",
                             block->image->ops->name);
     pthread_mutex_lock(&block->lock);
+    while (block->held)
+        pthread_cond_wait(&block->idle, &block->lock);
     block->held = true;
     while (block->active)
         pthread_cond_wait(&block->idle, &block->lock);
@@ -261,6 +296,7 @@ static int between_requests(struct pv_block *block, const char *name,
     pthread_mutex_lock(&block->lock);
     block->held = false;
     pthread_cond_broadcast(&block->work);
+    pthread_cond_broadcast(&block->idle);
     pthread_mutex_unlock(&block->lock);
     return ret;
 }
@@ -283,6 +319,17 @@ int pv_block_snapshot_apply(struct pv_block *block, const char *name, struct pv_
 int pv_block_snapshot_delete(struct pv_block *block, const char *name, struct pv_error **err)
 {
     return between_requests(block, name, block->image->ops->snapshot_delete, err);
+}
+
+static int flush_image(struct pv_block_image *image, const char *name, struct pv_error **err)
+{
+    int ret = image->ops->flush(image);
+    return ret < 0 ? pv_error_errno(err, -ret, "writing it back") : 0;
+}
+
+int pv_block_flush_now(struct pv_block *block, struct pv_error **err)
+{
+    return between_requests(block, NULL, flush_image, err);
 }
 
 uint64_t pv_block_size(const struct pv_block *block)
@@ -309,12 +356,14 @@ int pv_block_open(struct pv_block **out, struct pv_loop *loop, const char *path,
     if (!block)
         return pv_error_set(err, ENOMEM, "disk '%s': out of memory", path);
     pthread_mutex_init(&block->lock, NULL);
-    pthread_cond_init(&block->work, NULL);
+    pv_cond_init(&block->work);
     pthread_cond_init(&block->idle, NULL);
     list_init(&block->waiting);
     list_init(&block->completed);
     list_init(&block->stuck);
     block->path = strdup(path);
+    if (options)
+        block->throttle = (struct pv_throttle){.iops = options->iops, .bps = options->bps};
     if (options && options->full) {
         block->full = options->full;
         block->full_opaque = options->opaque;

@@ -40,6 +40,7 @@ struct pv_block_request {
 
 struct pv_block_options {
     bool read_only;
+    uint64_t iops, bps; /* requests and bytes a second, at most; 0: as fast as it goes */
     /*
      * There is no room on the host for what was written (true), or there is again. Meanwhile those
      * requests are neither done nor failed: they are tried again every now and then. On the loop's
@@ -82,6 +83,9 @@ int pv_block_snapshot_delete(struct pv_block *block, const char *name, struct pv
  * stands in the way is found.
  */
 int pv_block_snapshot_prepare(struct pv_block *block, const char *name, struct pv_error **err);
+
+/* Brings all that was written to the medium, between two requests. Any thread but the workers'. */
+int pv_block_flush_now(struct pv_block *block, struct pv_error **err);
 
 uint64_t pv_block_size(const struct pv_block *block);
 bool pv_block_read_only(const struct pv_block *block);

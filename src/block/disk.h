@@ -83,6 +83,12 @@ int pv_disk_snapshot_create(const char *path, const char *name, struct pv_error 
 int pv_disk_snapshot_apply(const char *path, const char *name, struct pv_error **err);
 int pv_disk_snapshot_delete(const char *path, const char *name, struct pv_error **err);
 
+/*
+ * A copy of an image that was in use meanwhile becomes the disk that a snapshot has, which was
+ * there before the copy was begun and is still.
+ */
+int pv_disk_snapshot_rescue(const char *path, const char *name, struct pv_error **err);
+
 struct pv_disk_snapshot {
     const char *id, *name;
     int64_t seconds;        /* since 1970 */

@@ -149,6 +149,17 @@ int pv_disk_snapshot_delete(const char *path, const char *name, struct pv_error 
     return with_snapshot(path, name, err, qcow2_snapshot_delete);
 }
 
+int pv_disk_snapshot_rescue(const char *path, const char *name, struct pv_error **err)
+{
+    struct qcow2 *q;
+    int ret = qcow2_open_repair(&q, path, false, err);
+    if (ret == 0) {
+        ret = qcow2_snapshot_rescue(q, name, err);
+        pv_block_image_close(&q->base);
+    }
+    return ret < 0 ? pv_error_prefix(err, "disk '%s'", path) : 0;
+}
+
 int pv_disk_snapshot_list(const char *path,
                           void (*show)(void *opaque, const struct pv_disk_snapshot *snapshot),
                           void *opaque, struct pv_error **err)

@@ -30,6 +30,7 @@ extern const struct cli_command cli_run;
 extern const struct cli_command cli_create;
 extern const struct cli_command cli_start;
 extern const struct cli_command cli_stop;
+extern const struct cli_command cli_suspend;
 extern const struct cli_command cli_pause;
 extern const struct cli_command cli_resume;
 extern const struct cli_command cli_reset;

@@ -18,11 +18,11 @@ static const struct cli_command cli_help = {
 };
 
 static const struct cli_command *const commands[] = {
-    &cli_run,      &cli_create,  &cli_start, &cli_stop,    &cli_pause,    &cli_resume,
-    &cli_reset,    &cli_list,    &cli_exec,  &cli_cp,      &cli_ssh,      &cli_stats,
-    &cli_snapshot, &cli_console, &cli_logs,  &cli_config,  &cli_clone,    &cli_delete,
-    &cli_control,  &cli_image,   &cli_disk,  &cli_engines, &cli_gpu_info, &cli_gpu_server,
-    &cli_version,  &cli_help,
+    &cli_run,        &cli_create,   &cli_start,   &cli_stop, &cli_suspend, &cli_pause,
+    &cli_resume,     &cli_reset,    &cli_list,    &cli_exec, &cli_cp,      &cli_ssh,
+    &cli_stats,      &cli_snapshot, &cli_console, &cli_logs, &cli_config,  &cli_clone,
+    &cli_delete,     &cli_control,  &cli_image,   &cli_disk, &cli_engines, &cli_gpu_info,
+    &cli_gpu_server, &cli_version,  &cli_help,
 };
 
 void cli_error(const char *fmt, ...)

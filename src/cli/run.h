@@ -37,9 +37,12 @@ int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opa
                enum pv_vm_end *end, struct pv_error **err);
 
 /*
- * Starts VM `name` of the library, by booting (`restore` NULL) or from the folder of a snapshot,
- * relative to its own. It runs in a process of its own when this returns.
+ * Starts VM `name` of the library: from the folder of a snapshot, relative to its own; or
+ * (`restore` NULL) from where it was suspended, if it was; or by booting. It runs in a process of
+ * its own when this returns.
  */
 int cli_start_vm(const char *name, const char *restore, struct pv_error **err);
+/* The same, and where it was suspended is given up. */
+int cli_boot_vm(const char *name, struct pv_error **err);
 
 #endif

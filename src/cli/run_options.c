@@ -11,6 +11,11 @@
 #include <errno.h>
 #include <string.h>
 
+/* Slower disks make guests believe that they are broken. */
+#define MIN_IOPS 10u
+#define MIN_BPS  (UINT64_C(64) << 10)
+#define MAX_RATE (UINT64_C(1) << 40)
+
 static int add_disk(const char *option, const struct pv_config_disk *disk, struct pv_config *config,
                     struct pv_error **err)
 {
@@ -38,12 +43,28 @@ static int parse_boot_index(const char *flag, unsigned *index, struct pv_error *
     return 1;
 }
 
+/* As that, of the flags iops=N and bps=SIZE. */
+static int parse_rate(const char *flag, struct pv_config_disk *disk, struct pv_error **err)
+{
+    int ret = 0;
+
+    if (!strncmp(flag, "iops=", 5))
+        ret = pv_parse_u64(flag + 5, "iops", MIN_IOPS, MAX_RATE, &disk->iops, err);
+    else if (!strncmp(flag, "bps=", 4))
+        ret = pv_parse_size(flag + 4, "bps", MIN_BPS, MAX_RATE, &disk->bps, err);
+    else
+        return 0;
+    return ret < 0 ? ret : 1;
+}
+
 /* Flags are taken off the end, the last first. */
 int cli_parse_disk(char *text, struct pv_config *config, struct pv_error **err)
 {
     struct pv_config_disk disk = {.path = text};
     for (char *comma; (comma = strrchr(text, ',')); *comma = '\0') {
         int ret = parse_boot_index(comma + 1, &disk.boot_index, err);
+        if (ret == 0)
+            ret = parse_rate(comma + 1, &disk, err);
         if (ret < 0)
             return pv_error_prefix(err, "--disk '%s'", text);
         if (ret > 0)
@@ -52,12 +73,19 @@ int cli_parse_disk(char *text, struct pv_config *config, struct pv_error **err)
             disk.read_only = true;
         else if (!strcmp(comma + 1, "if=scsi"))
             disk.bus = PV_DISK_SCSI;
+        else if (!strcmp(comma + 1, "if=nvme"))
+            disk.bus = PV_DISK_NVME;
         else if (strcmp(comma + 1, "if=virtio") != 0)
             return pv_error_set(err, EINVAL,
                                 "--disk '%s': unknown flag '%s'; there are ro, if=virtio, "
-                                "if=scsi and bootindex=N",
+                                "if=scsi, if=nvme, iops=N, bps=SIZE and bootindex=N",
                                 text, comma + 1);
     }
+    if (disk.bus == PV_DISK_NVME && disk.boot_index)
+        return pv_error_set(err, EINVAL,
+                            "--disk '%s': bootindex does not go with if=nvme: firmware has no name "
+                            "for such a disk in its order",
+                            text);
     return add_disk("--disk", &disk, config, err);
 }
 

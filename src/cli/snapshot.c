@@ -4,6 +4,7 @@
  * others.
  */
 #include "base/error.h"
+#include "base/parse.h"
 #include "base/util.h"
 #include "block/disk.h"
 #include "cli/cli.h"
@@ -24,6 +25,7 @@ struct arguments {
     const char *vm, *name; /* NAME may be missing */
     const char *note;      /* or NULL */
     bool full;
+    uint64_t keep; /* how many of a schedule's are kept; 0: it is none of a schedule */
 };
 
 static char *folder_of(const char *name)
@@ -53,7 +55,7 @@ static int exists(const struct arguments *args, const char *folder, struct pv_er
 
 /* ---- Verbs ---- */
 
-static int create(const struct arguments *args, struct pv_error **err)
+static int create_one(const struct arguments *args, struct pv_error **err)
 {
     PV_CLEANUP_FREE char *folder = NULL, *path = NULL, *here = NULL;
     json_t *result = NULL;
@@ -200,29 +202,108 @@ static int restore(const struct arguments *args, struct pv_error **err)
     return ret < 0 ? ret : cli_start_vm(args->vm, folder, err);
 }
 
+/* By the VM itself while it runs, or from the files. */
+static int forget_disks(const struct arguments *args, const struct pv_snapshot_info *info,
+                        struct pv_error **err)
+{
+    PV_CLEANUP_FD int lock = -1;
+    int ret = 0;
+
+    if (pv_library_is_alive(".")) {
+        json_t *result = NULL, *arguments = json_pack("{s:s}", "tag", info->tag);
+        ret = pv_library_ask(".", "forget-snapshot", arguments, &result, err);
+        json_decref(arguments);
+        json_decref(result);
+        return ret;
+    }
+    ret = pv_library_lock(".", args->vm, &lock, err);
+    for (size_t i = 0; i < info->disk_count && ret >= 0; i++) {
+        ret = pv_disk_snapshot_delete(info->disks[i], info->tag, err);
+        if (ret == -ENOENT) {
+            pv_error_free(err);
+            ret = 0;
+        }
+    }
+    return ret;
+}
+
 /* From the images first: a folder whose disks know nothing of it would be of no use. */
 static int delete (const struct arguments *args, struct pv_error **err)
 {
     PV_CLEANUP_FREE char *folder = NULL;
-    PV_CLEANUP_FD int lock = -1;
     struct pv_snapshot_info info = {0};
     int ret = enter(args, &folder, err);
 
     if (ret >= 0)
         ret = exists(args, folder, err);
     if (ret >= 0)
-        ret = pv_library_lock(".", args->vm, &lock, err);
-    if (ret >= 0)
         ret = pv_snapshot_info_read(&info, folder, err);
-    for (size_t i = 0; i < info.disk_count && ret >= 0; i++) {
-        ret = pv_disk_snapshot_delete(info.disks[i], info.tag, err);
-        if (ret == -ENOENT) {
-            pv_error_free(err);
-            ret = 0;
-        }
-    }
+    if (ret >= 0)
+        ret = forget_disks(args, &info, err);
     pv_snapshot_info_finish(&info);
     return ret < 0 ? ret : pv_snapshot_remove(folder, err);
+}
+
+/* ---- Those of a schedule: NAME-20261123-104500, in UTC ---- */
+
+#define DATE_SIZE 15u
+
+static char *dated(const char *name)
+{
+    const time_t now = time(NULL);
+    char date[DATE_SIZE + 1];
+    struct tm tm;
+    char *path;
+
+    if (!gmtime_r(&now, &tm) || strftime(date, sizeof(date), "%Y%m%d-%H%M%S", &tm) != DATE_SIZE)
+        return NULL;
+    return asprintf(&path, "%s-%s", name, date) < 0 ? NULL : path;
+}
+
+static bool is_dated(const char *text, const char *name)
+{
+    const size_t length = strlen(name);
+
+    return strncmp(text, name, length) == 0 && text[length] == '-' &&
+           strlen(text + length + 1) == DATE_SIZE && strspn(text + length + 1, "0123456789") == 8 &&
+           text[length + 9] == '-' && strspn(text + length + 10, "0123456789") == 6;
+}
+
+/* Deletes all but the newest. */
+static int prune(const struct arguments *args, struct pv_error **err)
+{
+    struct dirent **entries;
+    const int count = scandir(FOLDER, &entries, is_snapshot, by_name);
+    uint64_t there = 0;
+    int ret = count < 0 ? pv_error_errno(err, errno, "'%s'", FOLDER) : 0;
+
+    for (int i = 0; i < count; i++)
+        there += is_dated(entries[i]->d_name, args->name);
+    for (int i = 0; i < count; i++) {
+        const struct arguments old = {.vm = args->vm, .name = entries[i]->d_name};
+        if (ret >= 0 && there > args->keep && is_dated(old.name, args->name)) {
+            ret = delete (&old, err);
+            there--;
+        }
+        free(entries[i]);
+    }
+    if (count >= 0)
+        free(entries);
+    return ret;
+}
+
+static int create(const struct arguments *args, struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *name = args->keep ? dated(args->name) : NULL;
+    struct arguments one = *args;
+
+    if (!args->keep)
+        return create_one(args, err);
+    one.name = name;
+    if (!name)
+        return pv_error_set(err, ENOMEM, "out of memory");
+    int ret = create_one(&one, err);
+    return ret < 0 ? ret : prune(args, err);
 }
 
 /* Of a VM, or of any folder. */
@@ -254,6 +335,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
 {
     static const struct option options[] = {{"note", required_argument, NULL, 'n'},
                                             {"full", no_argument, NULL, 'f'},
+                                            {"keep", required_argument, NULL, 'k'},
                                             CLI_HELP_OPTION,
                                             {0}};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
@@ -263,9 +345,11 @@ static int run(const struct cli_command *command, int argc, char **argv)
     while ((option = cli_next_option(command, argc, argv, options)) != -1) {
         if (option == CLI_OPTION_HELP || option == '?')
             return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
+        if (option == 'k' && pv_parse_u64(optarg, "keep", 1, 1000, &args.keep, &err) < 0)
+            return cli_usage_error(command, &err);
         if (option == 'f')
             args.full = true;
-        else
+        else if (option == 'n')
             args.note = optarg;
     }
     const int words = argc - optind - 1;
@@ -278,8 +362,8 @@ static int run(const struct cli_command *command, int argc, char **argv)
         if (words < verb->least || words > verb->most)
             return cli_usage(command, "%s: a VM%s", verb->name,
                              verb->most == 1 ? "" : " and a snapshot's name are needed");
-        if ((args.note || args.full) && verb->run != create)
-            return cli_usage(command, "--note and --full go with create");
+        if ((args.note || args.full || args.keep) && verb->run != create)
+            return cli_usage(command, "--note, --full and --keep go with create");
         args.vm = argv[optind + 1];
         args.name = words > 1 ? argv[optind + 2] : NULL;
         return verb->run(&args, &err) < 0 ? cli_fail(&err) : CLI_OK;
@@ -290,7 +374,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
 const struct cli_command cli_snapshot = {
     .name = "snapshot",
     .summary = "keep a running VM as it is, and go back to it",
-    .help = "usage: pearvisor snapshot create [--note TEXT] [--full] VM NAME\n"
+    .help = "usage: pearvisor snapshot create [--note TEXT] [--full] [--keep N] VM NAME\n"
             "       pearvisor snapshot list VM\n"
             "       pearvisor snapshot restore VM NAME\n"
             "       pearvisor snapshot delete VM NAME\n"
@@ -303,9 +387,11 @@ const struct cli_command cli_snapshot = {
             "  list      those there are, each under the one that it came from\n"
             "  restore   start the VM, which must not run, from one. What its disks have got\n"
             "            since, and no snapshot has, is lost\n"
-            "  delete    give one up; the VM must not run\n"
+            "  delete    give one up\n"
             "  verify    read all of one and look at every checksum\n\n"
             "  --note TEXT   what it is good for, shown by list\n"
-            "  --full        share nothing with the snapshot before\n",
+            "  --full        share nothing with the snapshot before\n"
+            "  --keep N      for schedules: the time is added to NAME, and of those that have one\n"
+            "                all but the newest N are deleted\n",
     .run = run,
 };

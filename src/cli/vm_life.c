@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * start, stop, pause, resume, reset, list: VMs of the library as they live. `start` leaves a
- * process behind that is the VM; everybody else finds it by its lock and asks it on its control
+ * start, stop, suspend, pause, resume, reset, list: VMs of the library as they live. `start` leaves
+ * a process behind that is the VM; everybody else finds it by its lock and asks it on its control
  * socket.
  */
 #include "base/error.h"
+#include "base/log.h"
 #include "base/parse.h"
 #include "base/util.h"
 #include "cli/cli.h"
@@ -13,6 +14,7 @@
 #include "vm/ask.h"
 #include "vm/firmware.h"
 #include "vm/library.h"
+#include "vm/snapshot_file.h"
 #include "vm/vmfile.h"
 
 #include <dirent.h>
@@ -32,6 +34,7 @@
 struct life {
     int told;            /* where `start` waits for the first word; -1 once it has been said */
     const char *restore; /* the snapshot to go on from, or NULL */
+    bool resumes;        /* it is where the VM was suspended, which stays so unless it is ready */
 };
 
 static void tell(struct life *life, const char *text)
@@ -44,10 +47,20 @@ static void tell(struct life *life, const char *text)
     life->told = -1;
 }
 
+/*
+ * The order matters: whoever goes on from where a VM was suspended changes its disks, and so
+ * nobody may do that again, whatever becomes of this process.
+ */
 static void is_ready(void *opaque)
 {
+    struct life *life = opaque;
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    life->resumes = false;
     pv_library_write_last("running");
-    tell(opaque, "ready");
+    if (access(PV_LIBRARY_SUSPENDED, F_OK) == 0 &&
+        pv_snapshot_remove(PV_LIBRARY_SUSPENDED, &err) < 0)
+        pv_warn(PV_LOG_VM, "%s", pv_error_message(err));
+    tell(life, "ready");
 }
 
 static int apply(void *opaque, const char *key, char *value, struct pv_error **err)
@@ -112,9 +125,17 @@ static int open_log(struct pv_error **err)
     return 0;
 }
 
-static int be_vm(int told, const char *restore)
+static const char *last_word(enum pv_vm_end end)
 {
-    struct life life = {.told = told, .restore = restore};
+    switch (end) {
+    case PV_VM_POWERED_OFF: return "stopped";
+    case PV_VM_SAVED: return "suspended";
+    default: return "ended";
+    }
+}
+
+static int be_vm(struct life life)
+{
     enum pv_vm_end end = PV_VM_POWERED_OFF;
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
     setsid();
@@ -122,13 +143,14 @@ static int be_vm(int told, const char *restore)
     if (ret >= 0)
         ret = live(&life, &end, &err);
     if (ret >= 0) {
-        pv_library_write_last(end == PV_VM_POWERED_OFF ? "stopped" : "ended");
+        pv_library_write_last(last_word(end));
         return CLI_OK;
     }
     PV_CLEANUP_FREE char *last = NULL;
     if (asprintf(&last, "failed: %s", pv_error_message(err)) < 0)
         last = NULL;
-    pv_library_write_last(last ? last : "failed");
+    if (!life.resumes)
+        pv_library_write_last(last ? last : "failed");
     tell(&life, pv_error_message(err));
     return cli_fail(&err);
 }
@@ -153,7 +175,7 @@ static int wait_for_word(const char *name, int from, struct pv_error **err)
                               "say more");
 }
 
-int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
+static int start_vm(const char *name, const char *restore, bool resume, struct pv_error **err)
 {
     PV_CLEANUP_FD int lock = -1;
     int pipes[2];
@@ -164,6 +186,8 @@ int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
         ret = pv_library_lock(".", name, &lock, err);
     if (ret < 0)
         return ret;
+    /* Nobody but who has the lock changes that. */
+    resume = resume && pv_library_was_suspended(".");
     if (pipe(pipes) < 0)
         return pv_error_errno(err, errno, "VM '%s'", name);
     fcntl(pipes[0], F_SETFD, FD_CLOEXEC);
@@ -173,7 +197,9 @@ int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
     if (child == 0) {
         close(pipes[0]);
         /* The lock is the open file's, which this process has too, and keeps. */
-        _exit(be_vm(pipes[1], restore));
+        _exit(be_vm((struct life){.told = pipes[1],
+                                  .restore = resume ? PV_LIBRARY_SUSPENDED : restore,
+                                  .resumes = resume}));
     }
     close(pipes[1]);
     ret = child < 0 ? pv_error_errno(err, errno, "VM '%s'", name)
@@ -185,17 +211,17 @@ int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
     return ret;
 }
 
-/* ---- stop ---- */
-
-static bool wait_for_end(unsigned seconds)
+int cli_start_vm(const char *name, const char *restore, struct pv_error **err)
 {
-    for (unsigned i = 0; i < seconds * 20; i++) {
-        if (!pv_library_is_alive("."))
-            return true;
-        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    }
-    return !pv_library_is_alive(".");
+    return start_vm(name, restore, !restore, err);
 }
+
+int cli_boot_vm(const char *name, struct pv_error **err)
+{
+    return start_vm(name, NULL, false, err);
+}
+
+/* ---- stop ---- */
 
 static int stop_vm(const char *name, bool now, unsigned seconds, struct pv_error **err)
 {
@@ -207,10 +233,10 @@ static int stop_vm(const char *name, bool now, unsigned seconds, struct pv_error
         return ret;
     ret = pv_library_ask(".", now ? "kill" : "power-button", NULL, NULL, err);
     /* It may have ended just now, which is what was wanted. */
-    if (ret < 0 && !wait_for_end(1))
+    if (ret < 0 && !pv_library_wait_for_end(".", 1))
         return ret;
     pv_error_free(err);
-    if (!wait_for_end(seconds))
+    if (!pv_library_wait_for_end(".", seconds))
         return pv_error_set(err, ETIMEDOUT,
                             "VM '%s' still runs after %u s; 'pearvisor stop --now %s' ends it",
                             name, seconds, name);
@@ -311,8 +337,8 @@ const struct cli_command cli_list = {
     .name = "list",
     .summary = "show the virtual machines there are, and their state",
     .help = "usage: pearvisor list [--json]\n\n"
-            "A VM is created (never started), starting, running, paused, stopping, stopped, or\n"
-            "failed, and then it says why.\n",
+            "A VM is created (never started), starting, running, paused, stopping, suspended,\n"
+            "stopped, or failed, and then it says why.\n",
     .run = list,
 };
 
@@ -335,7 +361,14 @@ static int for_each(const struct cli_command *command, int argc, char **argv,
 
 static int start_one(const char *name, void *opaque, struct pv_error **err)
 {
-    return cli_start_vm(name, NULL, err);
+    const bool *boot = opaque;
+    return *boot ? cli_boot_vm(name, err) : cli_start_vm(name, NULL, err);
+}
+
+static int suspend_one(const char *name, void *opaque, struct pv_error **err)
+{
+    int ret = pv_library_enter(name, err);
+    return ret < 0 ? ret : pv_library_suspend(name, err);
 }
 
 struct change {
@@ -385,14 +418,27 @@ static int stop(const struct cli_command *command, int argc, char **argv)
     return for_each(command, argc, argv, stop_one, &stopping);
 }
 
+static int start(const struct cli_command *command, int argc, char **argv)
+{
+    static const struct option options[] = {{"boot", no_argument, NULL, 'b'}, CLI_HELP_OPTION, {0}};
+    bool boot = false;
+    int option;
+    while ((option = cli_next_option(command, argc, argv, options)) != -1) {
+        if (option != 'b')
+            return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
+        boot = true;
+    }
+    return for_each(command, argc, argv, start_one, &boot);
+}
+
 static int run_names(const struct cli_command *command, int argc, char **argv)
 {
     static const struct option options[] = {CLI_HELP_OPTION, {0}};
     int option = cli_next_option(command, argc, argv, options);
     if (option != -1)
         return option == CLI_OPTION_HELP ? CLI_OK : CLI_USAGE;
-    if (command == &cli_start)
-        return for_each(command, argc, argv, start_one, NULL);
+    if (command == &cli_suspend)
+        return for_each(command, argc, argv, suspend_one, NULL);
     struct change change = {command->name, command == &cli_pause    ? PV_VM_PAUSE
                                            : command == &cli_resume ? PV_VM_RESUME
                                                                     : PV_VM_RESET};
@@ -402,8 +448,21 @@ static int run_names(const struct cli_command *command, int argc, char **argv)
 const struct cli_command cli_start = {
     .name = "start",
     .summary = "start virtual machines in the background",
-    .help = "usage: pearvisor start NAME...\n\n"
-            "Comes back when the guest has begun to run. 'pearvisor console' connects to it.\n",
+    .help = "usage: pearvisor start [--boot] NAME...\n\n"
+            "Comes back when the guest has begun to run. 'pearvisor console' connects to it. One\n"
+            "that was suspended goes on from there.\n\n"
+            "  --boot   begin anew instead, as if the power had failed when it was suspended\n",
+    .run = start,
+};
+
+const struct cli_command cli_suspend = {
+    .name = "suspend",
+    .summary = "keep running guests on disk, to go on with 'start'",
+    .help =
+        "usage: pearvisor suspend NAME...\n\n"
+        "Writes memory, CPUs and devices to the VM's folder and ends its process. 'start' goes\n"
+        "on from there, whether the VM ran or was paused; 'start --boot' and 'snapshot restore'\n"
+        "give it up. Its disks must not be changed meanwhile.\n",
     .run = run_names,
 };
 

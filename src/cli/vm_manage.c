@@ -3,10 +3,12 @@
 #include "base/error.h"
 #include "base/parse.h"
 #include "base/util.h"
+#include "block/disk.h"
 #include "cli/cli.h"
 #include "cli/run.h"
 #include "host/file_copy.h"
 #include "vm/library.h"
+#include "vm/snapshot_file.h"
 #include "vm/vmfile.h"
 
 #include <dirent.h>
@@ -337,12 +339,127 @@ static int fill_clone(void *opaque, struct pv_error **err)
     return ret;
 }
 
+/* ---- clone of one that runs ---- */
+
+#define ORIGIN "origin" /* the clone's first snapshot */
+
+struct running_clone {
+    const char *from; /* its folder */
+    char *snapshot;   /* in there */
+    struct pv_snapshot_info info;
+};
+
+/* Disks the guest can write to have to be copied, and so lie in the VM's folder. */
+static int rescue_disks(const struct running_clone *clone, struct pv_error **err)
+{
+    for (size_t i = 0; i < clone->info.disk_count; i++) {
+        const char *slash = strrchr(clone->info.disks[i], '/');
+        const char *name = slash ? slash + 1 : clone->info.disks[i];
+        if (access(name, F_OK) < 0)
+            return pv_error_set(err, EINVAL,
+                                "disk '%s' is not in the VM's folder and cannot be copied",
+                                clone->info.disks[i]);
+        int ret = pv_disk_snapshot_rescue(name, clone->info.tag, err);
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+/* The snapshot first: its files do not change, and copying the disks takes longest. */
+static int fill_running_clone(void *opaque, struct pv_error **err)
+{
+    struct running_clone *clone = opaque;
+    struct dirent *entry;
+    int ret = 0;
+
+    if (mkdir(PV_LIBRARY_SNAPSHOTS, 0700) < 0 || mkdir(PV_LIBRARY_SNAPSHOTS "/" ORIGIN, 0700) < 0)
+        return pv_error_errno(err, errno, PV_LIBRARY_SNAPSHOTS);
+    DIR *folder = opendir(clone->snapshot);
+    if (!folder)
+        return pv_error_errno(err, errno, "%s", clone->snapshot);
+    while (ret >= 0 && (entry = readdir(folder))) {
+        PV_CLEANUP_FREE char *from = NULL, *to = NULL;
+        if (*entry->d_name == '.')
+            continue;
+        if (asprintf(&from, "%s/%s", clone->snapshot, entry->d_name) < 0 ||
+            asprintf(&to, PV_LIBRARY_SNAPSHOTS "/" ORIGIN "/%s", entry->d_name) < 0)
+            ret = pv_error_set(err, ENOMEM, "out of memory");
+        else if (link(from, to) < 0)
+            ret = pv_file_copy(from, to, err);
+    }
+    closedir(folder);
+    if (ret >= 0)
+        ret = fill_clone((void *)clone->from, err);
+    return ret < 0 ? ret : rescue_disks(clone, err);
+}
+
+static int ask_for_snapshot(const struct running_clone *clone, const char *to,
+                            struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *note = NULL;
+    json_t *result = NULL;
+
+    if (asprintf(&note, "where '%s' began", to) < 0) {
+        note = NULL;
+        return pv_error_set(err, ENOMEM, "out of memory");
+    }
+    json_t *arguments = json_pack("{s:s, s:s}", "folder", clone->snapshot, "note", note);
+    int ret = pv_library_ask(clone->from, "snapshot", arguments, &result, err);
+    json_decref(arguments);
+    json_decref(result);
+    return ret;
+}
+
+/* Also when nothing came of it, so an error of its own is none. */
+static void forget_snapshot(const struct running_clone *clone)
+{
+    json_t *result = NULL;
+    json_t *arguments = json_pack("{s:s}", "tag", clone->info.tag);
+
+    pv_library_ask(clone->from, "forget-snapshot", arguments, &result, NULL);
+    json_decref(arguments);
+    json_decref(result);
+    pv_snapshot_remove(clone->snapshot, NULL);
+}
+
+/* In its folder. */
+static int clone_running(const char *from, const char *to, struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *folder = getcwd(NULL, 0);
+    struct running_clone clone = {.from = folder};
+
+    if (!folder)
+        return pv_error_errno(err, errno, "VM '%s'", from);
+    if (asprintf(&clone.snapshot, "%s/" PV_LIBRARY_SNAPSHOTS "/.%s.clone", folder, to) < 0)
+        return pv_error_set(err, ENOMEM, "out of memory");
+    /* Of a clone that was killed. */
+    if (pv_snapshot_info_read(&clone.info, clone.snapshot, NULL) >= 0)
+        forget_snapshot(&clone);
+    pv_snapshot_info_finish(&clone.info);
+    int ret = ask_for_snapshot(&clone, to, err);
+    if (ret >= 0)
+        ret = pv_snapshot_info_read(&clone.info, clone.snapshot, err);
+    if (ret >= 0) {
+        ret = make_vm(to, fill_running_clone, &clone, err);
+        forget_snapshot(&clone);
+    }
+    if (ret >= 0)
+        printf("'pearvisor snapshot restore %s " ORIGIN "' lets it go on from where '%s' was\n", to,
+               from);
+    pv_snapshot_info_finish(&clone.info);
+    free(clone.snapshot);
+    return ret;
+}
+
 static int clone_vm(const char *from, const char *to, struct pv_error **err)
 {
     PV_CLEANUP_FD int lock = -1;
     int ret = pv_library_check_name(to, err);
     if (ret >= 0)
         ret = pv_library_enter(from, err);
+    if (ret >= 0 && pv_library_is_alive("."))
+        return clone_running(from, to, err);
     if (ret >= 0)
         ret = pv_library_lock(".", from, &lock, err);
     if (ret < 0)
@@ -375,11 +492,15 @@ static int clone_command(const struct cli_command *command, int argc, char **arg
 
 const struct cli_command cli_clone = {
     .name = "clone",
-    .summary = "copy a virtual machine that is not running",
+    .summary = "copy a virtual machine, running or not",
     .help =
         "usage: pearvisor clone NAME NEW\n\n"
         "Copies the VM's file and all that lies beside it. Disks elsewhere are shared, and can\n"
-        "be used by one of the two at a time.\n",
+        "be used by one of the two at a time.\n\n"
+        "Of a VM that runs, and goes on running but for some milliseconds, the copy has a\n"
+        "snapshot 'origin' of that moment to go on from ('pearvisor snapshot restore NEW\n"
+        "origin'), or starts with what the disks held then. Its disks have to be qcow2 images\n"
+        "in the VM's folder, or read-only.\n",
     .run = clone_command,
 };
 

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "daemon/api.h"
+#include "daemon/remote.h"
 #include "daemon/watch.h"
 #include "host/unix_socket.h"
 
@@ -15,6 +16,7 @@
 
 #define MAX_BODY        ((size_t)256 << 10)
 #define MAX_CONNECTIONS 128u
+#define MAX_FROM_ONE    32u /* address, of connections from other machines */
 #define MAX_SECONDS     30u /* that a client may be silent for */
 #define STREAM_BLOCK    8192u
 
@@ -23,6 +25,8 @@ struct pv_daemon {
     struct pv_watcher *watcher;
     struct MHD_Daemon *http;
     int listener;
+    struct pv_remote remote;
+    struct MHD_Daemon *https; /* or NULL */
 };
 
 /* A request that is still coming in. */
@@ -205,6 +209,29 @@ static enum MHD_Result handle(void *opaque, struct MHD_Connection *connection, c
     return dispatch(opaque, connection, url, method, incoming);
 }
 
+/* Who has no token is told so before anything is read of the body, and is hung up on. */
+static enum MHD_Result handle_remote(void *opaque, struct MHD_Connection *connection,
+                                     const char *url, const char *method, const char *version,
+                                     const char *upload, size_t *upload_size, void **state)
+{
+    static const char message[] = "{\"error\":\"the token is missing or wrong\"}";
+    const struct pv_daemon *daemon = opaque;
+    if (pv_remote_admits(&daemon->remote,
+                         MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+                                                     MHD_HTTP_HEADER_AUTHORIZATION)))
+        return handle(opaque, connection, url, method, version, upload, upload_size, state);
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        strlen(message), (void *)(uintptr_t)message, MHD_RESPMEM_PERSISTENT);
+    if (!response)
+        return MHD_NO;
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+    MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+    enum MHD_Result ret = MHD_queue_response(connection, MHD_HTTP_UNAUTHORIZED, response);
+    MHD_destroy_response(response);
+    return ret;
+}
+
 static void completed(void *opaque, struct MHD_Connection *connection, void **state,
                       enum MHD_RequestTerminationCode code)
 {
@@ -231,6 +258,28 @@ static int listen_at(struct pv_daemon *daemon, struct pv_error **err)
     return daemon->http ? 0 : pv_error_set(err, EIO, "the HTTP server does not start");
 }
 
+/* Connections of their own: however many others wait here, the unix socket's are not fewer. */
+static int listen_remotely(struct pv_daemon *daemon, struct pv_error **err)
+{
+    int ret = pv_remote_open(&daemon->remote, daemon->config.remote, err);
+    if (ret < 0)
+        return ret;
+    daemon->https = MHD_start_daemon(
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
+            MHD_USE_ITC | MHD_USE_TLS,
+        0, NULL, NULL, handle_remote, daemon, MHD_OPTION_LISTEN_SOCKET, daemon->remote.listener,
+        MHD_OPTION_CONNECTION_LIMIT, MAX_CONNECTIONS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        MAX_FROM_ONE, MHD_OPTION_CONNECTION_TIMEOUT, MAX_SECONDS, MHD_OPTION_HTTPS_MEM_CERT,
+        daemon->remote.certificate, MHD_OPTION_HTTPS_MEM_KEY, daemon->remote.key,
+        MHD_OPTION_HTTPS_PRIORITIES, "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2",
+        MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_END);
+    if (!daemon->https)
+        return pv_error_set(err, EINVAL, "'%s' and '%s' are not a certificate and its key in PEM",
+                            daemon->config.remote->certificate, daemon->config.remote->key);
+    daemon->remote.listener = -1;
+    return 0;
+}
+
 int pv_daemon_create(struct pv_daemon **out, const struct pv_daemon_config *config,
                      struct pv_error **err)
 {
@@ -238,10 +287,12 @@ int pv_daemon_create(struct pv_daemon **out, const struct pv_daemon_config *conf
     if (!daemon)
         return pv_error_set(err, ENOMEM, "out of memory");
     daemon->config = *config;
-    daemon->listener = -1;
+    daemon->listener = daemon->remote.listener = -1;
     int ret = pv_watcher_create(&daemon->watcher, config->program, err);
     if (ret >= 0)
         ret = listen_at(daemon, err);
+    if (ret >= 0 && config->remote)
+        ret = listen_remotely(daemon, err);
     if (ret < 0) {
         pv_daemon_destroy(daemon);
         return ret;
@@ -256,12 +307,15 @@ void pv_daemon_destroy(struct pv_daemon *daemon)
         return;
     if (daemon->watcher)
         pv_watcher_stop(daemon->watcher);
+    if (daemon->https)
+        MHD_stop_daemon(daemon->https);
     if (daemon->http)
         MHD_stop_daemon(daemon->http); /* closes the listener */
     else if (daemon->listener >= 0)
         close(daemon->listener);
     if (daemon->listener >= 0)
         unlink(daemon->config.socket);
+    pv_remote_finish(&daemon->remote);
     pv_watcher_destroy(daemon->watcher);
     free(daemon);
 }

@@ -14,11 +14,13 @@
 
 struct pv_daemon;
 struct pv_error;
+struct pv_remote_config;
 struct pv_watcher;
 
 struct pv_daemon_config {
-    const char *program; /* what runs commands: pearvisor's path */
-    const char *socket;  /* where it listens, for its owner only */
+    const char *program;                   /* what runs commands: pearvisor's path */
+    const char *socket;                    /* where it listens, for its owner only */
+    const struct pv_remote_config *remote; /* for other machines too (remote.h); or NULL */
 };
 
 /* Listens and answers from here on, by threads of its own. Strings outlive it. */

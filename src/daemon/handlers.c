@@ -279,6 +279,14 @@ int pv_api_start(struct pv_daemon *daemon, json_t *values, struct pv_api_reply *
     return ret < 0 ? ret : run_simple(daemon, "start", text_of(values, "name"), NULL, err);
 }
 
+int pv_api_suspend(struct pv_daemon *daemon, json_t *values, struct pv_api_reply *reply,
+                   struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *folder = NULL;
+    int ret = find_for(values, PV_VM_SUSPEND, &folder, err);
+    return ret < 0 ? ret : run_simple(daemon, "suspend", text_of(values, "name"), NULL, err);
+}
+
 /* Asks the VM with these of the request's values, as text. */
 static int ask(struct pv_daemon *daemon, json_t *values, enum pv_vm_event event, const char *verb,
                const char *const *arguments, struct pv_api_reply *reply, struct pv_error **err)

@@ -390,8 +390,3 @@ int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
         memcpy(blk->serial, serial, strnlen(serial, sizeof(blk->serial)));
     return 0;
 }
-
-struct pv_block *pv_blk_block(struct pv_virtio_device *dev)
-{
-    return ((struct blk *)dev)->block;
-}

@@ -19,7 +19,4 @@ int pv_blk_create(struct pv_virtio_device **out, struct pv_loop *loop, struct pv
                   struct pv_block *block, const struct pv_blk_options *options,
                   struct pv_error **err);
 
-/* What it is on, which stays its own. */
-struct pv_block *pv_blk_block(struct pv_virtio_device *dev);
-
 #endif

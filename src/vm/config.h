@@ -29,6 +29,7 @@ enum pv_config_transport {
 enum pv_config_disk_bus {
     PV_DISK_VIRTIO, /* a virtio-blk of its own */
     PV_DISK_SCSI,   /* a target of the VM's virtio-scsi adapter */
+    PV_DISK_NVME,   /* an NVMe controller of its own, on PCI */
 };
 
 enum pv_config_acpi {
@@ -43,6 +44,7 @@ struct pv_config_disk {
     bool read_only;
     enum pv_config_disk_bus bus;
     bool cdrom;          /* on SCSI only */
+    uint64_t iops, bps;  /* requests and bytes a second, at most; 0: as fast as it goes */
     unsigned boot_index; /* firmware boots from 1 first, then 2 ...; 0: after those */
 };
 

@@ -51,6 +51,8 @@ static int add_scsi(const struct pv_vm_sockets *sockets, const struct pv_config 
             continue;
         const struct pv_block_options options = {
             .read_only = disk->read_only || disk->cdrom,
+            .iops = disk->iops,
+            .bps = disk->bps,
             .full = sockets->disk_full,
             .opaque = sockets->opaque,
         };

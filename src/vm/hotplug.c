@@ -21,6 +21,7 @@
 #include "block/block.h"
 #include "device/blk.h"
 #include "device/net.h"
+#include "device/nvme.h"
 #include "engine/engine.h"
 #include "host/clock.h"
 #include "host/loop.h"
@@ -55,7 +56,8 @@ struct device {
     bool read_only; /* a disk */
     unsigned mac;   /* of a net: the last byte, which tells those of a VM apart */
     struct pv_virtio_device *virtio;
-    struct slot *slot; /* NULL: it stays */
+    struct pv_block *block; /* of a disk that is not on SCSI: the device's */
+    struct slot *slot;      /* NULL: it stays */
 };
 
 struct pv_vm_hotplug {
@@ -177,10 +179,7 @@ void pv_vm_hotplug_announce(struct pv_vm_hotplug *hotplug)
 /* A disk that the guest can write to, or NULL. */
 static struct pv_block *writable_disk(const struct device *device)
 {
-    struct pv_block *block =
-        device->kind == PV_VM_DISK && device->virtio ? pv_blk_block(device->virtio) : NULL;
-
-    return block && !pv_block_read_only(block) ? block : NULL;
+    return device->block && !pv_block_read_only(device->block) ? device->block : NULL;
 }
 
 size_t pv_vm_hotplug_writable_disks(struct pv_vm_hotplug *hotplug, struct pv_block **blocks,
@@ -232,6 +231,17 @@ int pv_vm_hotplug_bring_back_disks(struct pv_vm_hotplug *hotplug, const char *na
     return 0;
 }
 
+int pv_vm_hotplug_flush_disks(struct pv_vm_hotplug *hotplug, struct pv_error **err)
+{
+    for (size_t i = 0; i < hotplug->device_count; i++) {
+        struct pv_block *block = writable_disk(&hotplug->devices[i]);
+        int ret = block ? pv_block_flush_now(block, err) : 0;
+        if (ret < 0)
+            return pv_error_prefix(err, "disk '%s'", hotplug->devices[i].detail);
+    }
+    return 0;
+}
+
 void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name)
 {
     for (size_t i = 0; i < hotplug->device_count; i++) {
@@ -247,23 +257,31 @@ void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name)
 static int make_disk(struct pv_vm_hotplug *hotplug, struct device *device,
                      const struct pv_config_disk *disk, const char *serial, struct pv_error **err)
 {
+    const struct pv_vm_hotplug_config *config = &hotplug->config;
     const struct pv_block_options options = {
         .read_only = disk->read_only,
-        .full = hotplug->config.disk_full,
-        .opaque = hotplug->config.opaque,
+        .iops = disk->iops,
+        .bps = disk->bps,
+        .full = config->disk_full,
+        .opaque = config->opaque,
     };
-    const struct pv_blk_options blk = {.serial = serial, .queues = hotplug->config.queues};
+    const struct pv_blk_options blk = {.serial = serial, .queues = config->queues};
+    const struct pv_nvme_options nvme = {.serial = serial, .queues = config->queues};
     struct pv_block *block;
 
     device->read_only = disk->read_only;
-    int ret = pv_block_open(&block, hotplug->config.loop, disk->path, &options, err);
+    int ret = pv_block_open(&block, config->loop, disk->path, &options, err);
 
     if (ret < 0)
         return ret;
-    ret =
-        pv_blk_create(&device->virtio, hotplug->config.loop, hotplug->config.as, block, &blk, err);
+    ret = disk->bus == PV_DISK_NVME
+              ? pv_nvme_create(pv_machine_pci(config->machine), config->loop, config->as, block,
+                               &nvme, err)
+              : pv_blk_create(&device->virtio, config->loop, config->as, block, &blk, err);
     if (ret < 0)
         pv_block_close(block);
+    else
+        device->block = block;
     return ret;
 }
 
@@ -305,10 +323,10 @@ int pv_vm_hotplug_add_disk(struct pv_vm_hotplug *hotplug, const struct pv_config
 
     if (ret < 0)
         return ret;
-    if (disk->bus == PV_DISK_VIRTIO) {
+    if (disk->bus != PV_DISK_SCSI)
         ret = make_disk(hotplug, device, disk, disk->id, err);
-        if (ret >= 0)
-            ret = stay(hotplug, device, err);
+    if (ret >= 0 && disk->bus == PV_DISK_VIRTIO) {
+        ret = stay(hotplug, device, err);
         if (ret >= 0)
             ret = pv_boot_order_add(hotplug->config.boot, disk->boot_index, PV_BOOT_BLK,
                                     device->virtio, 0, err);

@@ -60,6 +60,8 @@ int pv_vm_hotplug_keep_disks(struct pv_vm_hotplug *hotplug, const char *name,
                              struct pv_error **err);
 int pv_vm_hotplug_bring_back_disks(struct pv_vm_hotplug *hotplug, const char *name,
                                    struct pv_error **err);
+/* Brings all that was written to the media. */
+int pv_vm_hotplug_flush_disks(struct pv_vm_hotplug *hotplug, struct pv_error **err);
 void pv_vm_hotplug_forget_disks(struct pv_vm_hotplug *hotplug, const char *name);
 /*
  * Those disks, and what they are called: the first `most` of them; returns how many there are. They

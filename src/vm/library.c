@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "host/unix_socket.h"
 #include "vm/ask.h"
+#include "vm/snapshot_file.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -15,11 +16,15 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define NAME_MAX_LEN 63u
 /* What is asked may have to wait for the guest, at most as long as detach does by default. */
 #define ASK_SECONDS   60u
 #define STATE_SECONDS 2u
+/* All of a guest's memory is written, and what ends then closes its disks. */
+#define SUSPEND_SECONDS 3600u
+#define END_SECONDS     60u
 
 /* ---- Folders ---- */
 
@@ -157,6 +162,12 @@ bool pv_library_was_told_to_end(const char *folder)
     return last && !strcmp(last, "ended");
 }
 
+bool pv_library_was_suspended(const char *folder)
+{
+    PV_CLEANUP_FREE char *last = read_last(folder);
+    return last && !strcmp(last, "suspended");
+}
+
 int pv_library_lock(const char *folder, const char *name, int *fd, struct pv_error **err)
 {
     PV_CLEANUP_FD int lock = open_in(folder, PV_LIBRARY_LOCK, O_RDWR | O_CREAT);
@@ -225,6 +236,8 @@ enum pv_vm_state pv_library_state(const char *folder, char **why)
         return PV_VM_CREATED;
     if (!strcmp(last, "stopped") || !strcmp(last, "ended"))
         return PV_VM_STOPPED;
+    if (!strcmp(last, "suspended"))
+        return PV_VM_SUSPENDED;
     if (!strncmp(last, failed, strlen(failed)))
         reason = last + strlen(failed);
     else
@@ -232,6 +245,39 @@ enum pv_vm_state pv_library_state(const char *folder, char **why)
     if (why)
         *why = strdup(reason);
     return PV_VM_FAILED;
+}
+
+bool pv_library_wait_for_end(const char *folder, unsigned seconds)
+{
+    for (unsigned i = 0; i < seconds * 20; i++) {
+        if (!pv_library_is_alive(folder))
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+    return !pv_library_is_alive(folder);
+}
+
+/* What an earlier one left behind is of no use to anybody while the VM runs. */
+int pv_library_suspend(const char *name, struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *here = getcwd(NULL, 0);
+    PV_CLEANUP_FREE char *path = NULL;
+    if (!here || asprintf(&path, "%s/" PV_LIBRARY_SUSPENDED, here) < 0) {
+        path = NULL;
+        return pv_error_set(err, ENOMEM, "out of memory");
+    }
+    int ret = pv_vm_state_check(name, pv_library_state(".", NULL), PV_VM_SUSPEND, err);
+    if (ret < 0)
+        return ret;
+    if (access(path, F_OK) == 0 && (ret = pv_snapshot_remove(path, err)) < 0)
+        return ret;
+    json_t *arguments = json_pack("{s:s}", "folder", path);
+    ret = arguments ? ask(".", "suspend", arguments, SUSPEND_SECONDS, NULL, err)
+                    : pv_error_set(err, EINVAL, "'%s' is not UTF-8", path);
+    json_decref(arguments);
+    if (ret >= 0 && !pv_library_wait_for_end(".", END_SECONDS))
+        ret = pv_error_set(err, ETIMEDOUT, "VM '%s' is saved, but its process does not end", name);
+    return ret;
 }
 
 int pv_library_agent(const char *name, struct pv_error **err)

@@ -8,9 +8,10 @@
  *   NAME/log/console.log   all that the guest ever wrote to its console
  *   NAME/log/vm.log        what the process that runs it had to say
  *   NAME/snapshots/NAME    vm/snapshot_file.h
+ *   NAME/snapshots/.suspended   the same, of one that is suspended; no snapshot can be called so
  *   NAME/run/lock          locked by that process as long as it lives
- *   NAME/run/last          how it went: "running", "stopped", "ended" when its owner said so, or
- *                          "failed: why"
+ *   NAME/run/last          how it went: "running", "stopped", "ended" when its owner said so,
+ *                          "suspended", or "failed: why"
  *   NAME/run/control.sock  vm/control.h
  *   NAME/run/console.sock
  *   NAME/run/vsock.sock    the guest's vsock ports, the agent's among them
@@ -39,6 +40,7 @@ struct pv_error;
 #define PV_LIBRARY_CONTROL   "run/control.sock"
 #define PV_LIBRARY_CONSOLE   "run/console.sock"
 #define PV_LIBRARY_SNAPSHOTS "snapshots"
+#define PV_LIBRARY_SUSPENDED "snapshots/.suspended"
 #define PV_LIBRARY_VSOCK     "run/vsock.sock"
 
 /* The folder that VMs are in; made when it is not there. The caller frees it. */
@@ -64,12 +66,24 @@ bool pv_library_is_alive(const char *folder);
 /* Whether its last life ended because its owner asked for that. */
 bool pv_library_was_told_to_end(const char *folder);
 
+/* Whether it was suspended, and has not begun another life since. */
+bool pv_library_was_suspended(const char *folder);
+
 /* The lock, for the process that runs or changes the VM; -EBUSY when another has it. */
 int pv_library_lock(const char *folder, const char *name, int *fd, struct pv_error **err);
 
 /* Asks a running VM, as pv_control_ask(), wherever its folder is. */
 int pv_library_ask(const char *folder, const char *verb, json_t *arguments, json_t **result,
                    struct pv_error **err);
+
+/* Waits for the process that is a VM to be gone; false when it is still there after so long. */
+bool pv_library_wait_for_end(const char *folder, unsigned seconds);
+
+/*
+ * Saves the running VM whose folder one is in, and comes back when its process is gone: the VM is
+ * suspended, or an error says why it goes on.
+ */
+int pv_library_suspend(const char *name, struct pv_error **err);
 
 /* A connection to the agent in a running VM's guest (agent/client.h); the caller's. */
 int pv_library_agent(const char *name, struct pv_error **err);

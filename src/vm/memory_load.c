@@ -269,7 +269,8 @@ static int compare_places(const void *a, const void *b)
 
 static int make_chunks(struct pv_memory_load *load, struct pv_error **err)
 {
-    qsort(load->places, load->place_count, sizeof(load->places[0]), compare_places);
+    if (load->place_count)
+        qsort(load->places, load->place_count, sizeof(load->places[0]), compare_places);
     load->chunks = calloc(load->place_count + 1, sizeof(load->chunks[0]));
     if (!load->chunks)
         return out_of_memory(err);

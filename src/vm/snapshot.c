@@ -87,7 +87,7 @@ struct pv_snapshot {
     /* Of the moment. */
     uint8_t *left; /* pages that were still dirty, one behind the other */
     struct pv_record *record;
-    bool kept_disks;
+    bool kept_disks, held; /* held: the guest stands still since */
 };
 
 static int out_of_memory(struct pv_error **err)
@@ -263,7 +263,7 @@ static void *work(void *opaque)
     pv_thread_name("snapshot");
     pv_thread_nice(THREAD_NICE);
     int ret = copy_live(s, &s->error);
-    if (ret >= 0)
+    if (ret >= 0 && !s->config.last)
         ret = prepare_disks(s, &s->error);
     if (ret >= 0)
         ret = wait_for_moment(s);
@@ -317,18 +317,24 @@ static void the_moment(struct pv_snapshot *s)
     int ret = copy_left(s, &s->error);
     if (ret >= 0)
         ret = take_state(s, &s->error);
-    if (ret >= 0) {
+    if (ret >= 0 && s->config.last) {
+        ret = pv_vm_hotplug_flush_disks(s->config.hotplug, &s->error);
+        s->held = ret >= 0;
+    } else if (ret >= 0) {
         ret = pv_vm_hotplug_keep_disks(s->config.hotplug, s->info.tag, &s->error);
         s->kept_disks = ret >= 0;
     }
-    pv_machine_resume(s->config.machine);
+    if (!s->held)
+        pv_machine_resume(s->config.machine);
     s->info.pause_us = (pv_clock_ns() - since) / 1000;
     s->info.created = pv_clock_wall_ns() / PV_NSEC_PER_SEC;
 }
 
+/* Devices of a guest that is to end here stay quiet: they would do what is saved as not done. */
 static void let_go(struct pv_snapshot *s)
 {
-    pv_machine_quiet(s->config.machine, false);
+    if (!s->held)
+        pv_machine_quiet(s->config.machine, false);
     pthread_mutex_lock(&s->lock);
     s->phase = WRITING;
     pthread_cond_broadcast(&s->changed);
@@ -366,6 +372,10 @@ static void finish(struct pv_snapshot *s)
     if (error) {
         pv_snapshot_remove(s->temporary, NULL);
         pv_as_dirty_log(s->config.as, false, NULL);
+    }
+    if (error && s->held) {
+        pv_machine_quiet(s->config.machine, false);
+        pv_machine_resume(s->config.machine);
     }
     s->config.done(s->config.opaque, &s->info, &error); /* `s` may be gone */
 }
@@ -463,8 +473,10 @@ static int fill_info(struct pv_snapshot *s, struct pv_error **err)
     s->info.parent = strdup(config->base->folder ? name_of(config->base->folder) : "");
     s->info.memory = config->memory;
     s->info.cpus = config->cpus;
-    if (asprintf(&s->info.tag, "pearvisor-%.100s-%llx", name_of(config->folder),
-                 (unsigned long long)pv_clock_wall_ns()) < 0)
+    if (config->last)
+        s->info.tag = strdup("");
+    else if (asprintf(&s->info.tag, "pearvisor-%.100s-%llx", name_of(config->folder),
+                      (unsigned long long)pv_clock_wall_ns()) < 0)
         s->info.tag = NULL;
     if (!s->folder || !s->info.note || !s->info.engine || !s->info.parent || !s->info.tag)
         return out_of_memory(err);

@@ -43,6 +43,13 @@ struct pv_snapshot_config {
     uint64_t memory; /* of the VM, in bytes */
     unsigned cpus;
     /*
+     * The VM is to end here: from the moment on the guest stands still and its disks are not
+     * written to, and goes on only when the snapshot could not be made. Disks keep nothing inside
+     * of them, since nothing changes them until somebody goes on from it; so they may be of any
+     * format, and that can be done once.
+     */
+    bool last;
+    /*
      * The snapshot is there, and the dirty log has what was changed since; or *err says why not,
      * there is nothing of it, and the log is off. Destroying it is allowed then. Not called when it
      * is destroyed before.

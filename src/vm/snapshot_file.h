@@ -26,7 +26,7 @@ struct pv_memory_load;
 struct pv_snapshot_info {
     char *note;       /* a person's; may be empty */
     char *engine;     /* that ran it */
-    char *tag;        /* the name of the snapshots inside the disk images */
+    char *tag;        /* the name of the snapshots inside the disk images; empty: there are none */
     char *parent;     /* the name of the one that the VM came from or had last; may be empty */
     unsigned bases;   /* files that its memory rests on */
     uint64_t created; /* seconds since 1970 */

@@ -9,9 +9,9 @@
 #include <string.h>
 
 static const char *const names[PV_VM_STATE_COUNT] = {
-    [PV_VM_CREATED] = "created", [PV_VM_STARTING] = "starting", [PV_VM_RUNNING] = "running",
-    [PV_VM_PAUSED] = "paused",   [PV_VM_STOPPING] = "stopping", [PV_VM_STOPPED] = "stopped",
-    [PV_VM_FAILED] = "failed",
+    [PV_VM_CREATED] = "created", [PV_VM_STARTING] = "starting",   [PV_VM_RUNNING] = "running",
+    [PV_VM_PAUSED] = "paused",   [PV_VM_STOPPING] = "stopping",   [PV_VM_STOPPED] = "stopped",
+    [PV_VM_FAILED] = "failed",   [PV_VM_SUSPENDED] = "suspended",
 };
 
 /* One more than the next state, so that what is not mentioned is 0: it cannot happen. */
@@ -27,24 +27,31 @@ static const uint8_t table[PV_VM_STATE_COUNT][PV_VM_EVENT_COUNT] = {
                        [PV_VM_RESET] = TO(RUNNING),
                        [PV_VM_STOP] = TO(STOPPING),
                        [PV_VM_KILL] = TO(RUNNING),
+                       [PV_VM_SUSPEND] = TO(RUNNING),
                        [PV_VM_CHANGE] = TO(RUNNING),
+                       [PV_VM_IS_SAVED] = TO(SUSPENDED),
                        [PV_VM_HAS_ENDED] = TO(STOPPED),
                        [PV_VM_HAS_FAILED] = TO(FAILED)},
     /* A paused guest cannot answer its power button. */
     [PV_VM_PAUSED] = {[PV_VM_RESUME] = TO(RUNNING),
                       [PV_VM_RESET] = TO(PAUSED),
                       [PV_VM_KILL] = TO(PAUSED),
+                      [PV_VM_SUSPEND] = TO(PAUSED),
                       [PV_VM_CHANGE] = TO(PAUSED),
+                      [PV_VM_IS_SAVED] = TO(SUSPENDED),
                       [PV_VM_HAS_ENDED] = TO(STOPPED),
                       [PV_VM_HAS_FAILED] = TO(FAILED)},
-    /* One that ignores it stays here, and can be paused, reset, asked again, or killed. */
+    /* One that ignores it stays here, and can be paused, reset, asked again, or killed. It may have
+     * been asked to while it was being saved. */
     [PV_VM_STOPPING] = {[PV_VM_PAUSE] = TO(PAUSED),
                         [PV_VM_RESET] = TO(RUNNING),
                         [PV_VM_STOP] = TO(STOPPING),
                         [PV_VM_KILL] = TO(STOPPING),
                         [PV_VM_CHANGE] = TO(STOPPING),
+                        [PV_VM_IS_SAVED] = TO(SUSPENDED),
                         [PV_VM_HAS_ENDED] = TO(STOPPED),
                         [PV_VM_HAS_FAILED] = TO(FAILED)},
+    [PV_VM_SUSPENDED] = {[PV_VM_START] = TO(STARTING), [PV_VM_DELETE] = TO(SUSPENDED)},
     [PV_VM_STOPPED] = {[PV_VM_START] = TO(STARTING), [PV_VM_DELETE] = TO(STOPPED)},
     [PV_VM_FAILED] = {[PV_VM_START] = TO(STARTING), [PV_VM_DELETE] = TO(FAILED)},
 };

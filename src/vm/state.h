@@ -16,7 +16,8 @@ enum pv_vm_state {
     PV_VM_STARTING,
     PV_VM_RUNNING,
     PV_VM_PAUSED,
-    PV_VM_STOPPING, /* its power button was pressed */
+    PV_VM_STOPPING,  /* its power button was pressed */
+    PV_VM_SUSPENDED, /* saved: no process is it, and a start goes on from there */
     PV_VM_STOPPED,
     PV_VM_FAILED,
     PV_VM_STATE_COUNT,
@@ -30,10 +31,12 @@ enum pv_vm_event {
     PV_VM_RESET,
     PV_VM_STOP, /* the power button */
     PV_VM_KILL,
+    PV_VM_SUSPEND,
     PV_VM_CHANGE, /* its devices, its balloon */
     PV_VM_DELETE, /* and copying it */
     /* What happens */
     PV_VM_IS_READY,
+    PV_VM_IS_SAVED, /* as it was asked to be, and its process is gone */
     PV_VM_HAS_ENDED,
     PV_VM_HAS_FAILED,
     PV_VM_EVENT_COUNT,

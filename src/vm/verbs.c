@@ -256,6 +256,25 @@ static int snapshot(void *opaque, struct pv_control_request *request, json_t **r
     return ret < 0 ? ret : PV_CONTROL_LATER;
 }
 
+/* Who asked has the answer before the VM ends. */
+static int suspend(void *opaque, struct pv_control_request *request, json_t **result,
+                   struct pv_error **err)
+{
+    PV_CLEANUP_FREE char *folder = pv_control_path_argument(request, "folder");
+
+    if (!folder)
+        return out_of_memory(err);
+    int ret = pv_vm_suspend(opaque, folder, snapshot_taken, request, err);
+    return ret < 0 ? ret : PV_CONTROL_LATER;
+}
+
+static int forget_snapshot(void *opaque, struct pv_control_request *request, json_t **result,
+                           struct pv_error **err)
+{
+    pv_vm_snapshot_forget(opaque, pv_control_argument(request, "tag"));
+    return 0;
+}
+
 int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *path,
                        struct pv_error **err)
 {
@@ -273,6 +292,8 @@ int pv_vm_verbs_create(struct pv_control **out, struct pv_vm *vm, const char *pa
          .optional = {"disk", "net", "id", "read-only", "forward"},
          .run = attach},
         {.name = "snapshot", .required = {"folder"}, .optional = {"note", "full"}, .run = snapshot},
+        {.name = "suspend", .required = {"folder"}, .run = suspend},
+        {.name = "forget-snapshot", .required = {"tag"}, .run = forget_snapshot},
         {.name = "detach", .required = {"id"}, .optional = {"force", "timeout"}, .run = detach},
     };
     return pv_control_create(out, pv_vm_loop(vm), path, verbs, PV_ARRAY_SIZE(verbs), vm, err);

@@ -74,6 +74,8 @@ struct pv_vm {
     struct pv_snapshot *snapshot;       /* being taken, or NULL */
     char *snapshot_folder;              /* where to */
     struct pv_snapshot_base base;
+    bool suspending; /* the snapshot is the last */
+    bool saved;
     void (*snapshot_done)(void *opaque, uint64_t pause_us, struct pv_error **err);
     void *snapshot_opaque;
 };
@@ -268,12 +270,16 @@ static void snapshot_done(void *opaque, const struct pv_snapshot_info *info, str
     if (!*err)
         pv_snapshot_base_set(&vm->base, vm->snapshot_folder, info->tag);
     pv_snapshot_destroy(PV_STEAL(vm->snapshot));
+    vm->saved = vm->suspending && !*err;
     vm->snapshot_done(vm->snapshot_opaque, pause_us, err);
+    if (vm->saved)
+        pv_loop_stop(vm->loop);
 }
 
-int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool full,
-                   void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
-                   void *opaque, struct pv_error **err)
+static int begin_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool full,
+                          bool last,
+                          void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
+                          void *opaque, struct pv_error **err)
 {
     const struct pv_snapshot_config config = {
         .loop = vm->loop,
@@ -287,6 +293,7 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool 
         .engine = pv_engine_name(vm->engine),
         .memory = vm->memory,
         .cpus = vm->cpus,
+        .last = last,
         .done = snapshot_done,
         .opaque = vm,
     };
@@ -295,6 +302,7 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool 
         return pv_error_set(err, EBUSY, "a snapshot is being taken already");
     vm->snapshot_done = done;
     vm->snapshot_opaque = opaque;
+    vm->suspending = last;
     free(vm->snapshot_folder);
     vm->snapshot_folder = strdup(folder);
     if (!vm->snapshot_folder)
@@ -303,6 +311,25 @@ int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool 
     /* It takes what the log has; if it fails, that is lost. */
     vm->base.logged = vm->base.logged && ret < 0 && pv_as_dirty_logging(vm->as);
     return ret;
+}
+
+int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool full,
+                   void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
+                   void *opaque, struct pv_error **err)
+{
+    return begin_snapshot(vm, folder, note, full, false, done, opaque, err);
+}
+
+int pv_vm_suspend(struct pv_vm *vm, const char *folder,
+                  void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
+                  void *opaque, struct pv_error **err)
+{
+    return begin_snapshot(vm, folder, NULL, true, true, done, opaque, err);
+}
+
+void pv_vm_snapshot_forget(struct pv_vm *vm, const char *tag)
+{
+    pv_vm_hotplug_forget_disks(vm->hotplug, tag);
 }
 
 /* What can be known to be wrong before anything is changed. */
@@ -336,11 +363,12 @@ static int restore(struct pv_vm *vm, const struct pv_config *config, struct pv_e
         ret = check_snapshot(config, &info, err);
         if (ret >= 0)
             ret = pv_snapshot_restore(&vm->memory_load, vm->machine, vm->as, config->restore, err);
-        if (ret >= 0)
+        if (ret >= 0 && *info.tag)
             ret = pv_vm_hotplug_bring_back_disks(vm->hotplug, info.tag, err);
-        if (ret >= 0)
+        /* Where it was suspended will be gone: nothing can rest on that. */
+        if (ret >= 0 && *info.tag)
             ret = pv_as_dirty_log(vm->as, true, err);
-        if (ret >= 0)
+        if (ret >= 0 && *info.tag)
             pv_snapshot_base_set(&vm->base, config->restore, info.tag);
         if (ret < 0)
             pv_error_prefix(err, "snapshot '%s'", config->restore);
@@ -479,14 +507,17 @@ int pv_vm_run(struct pv_vm *vm, enum pv_vm_end *end, struct pv_error **err)
         if (ret >= 0)
             ret = start_machine(vm, err);
         /* A stop that came before the loop ran is not lost: the flags say whether we are done. */
-        while (ret >= 0 && !vm->ended && !atomic_load(&vm->killed))
+        while (ret >= 0 && !vm->ended && !vm->saved && !atomic_load(&vm->killed))
             ret = pv_loop_run(vm->loop, err);
         pv_machine_stop(vm->machine);
         pv_vm_graphics_stop(vm->graphics);
     }
     if (ret >= 0 && vm->fatal)
         ret = pv_error_set(err, EIO, "%s", vm->fatal);
-    *end = !vm->ended ? PV_VM_KILLED : atomic_load(&vm->told) ? PV_VM_OBEYED : PV_VM_POWERED_OFF;
+    *end = vm->saved                ? PV_VM_SAVED
+           : !vm->ended             ? PV_VM_KILLED
+           : atomic_load(&vm->told) ? PV_VM_OBEYED
+                                    : PV_VM_POWERED_OFF;
     return PV_MIN(ret, 0);
 }
 

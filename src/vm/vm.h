@@ -19,6 +19,7 @@ enum pv_vm_end {
     PV_VM_POWERED_OFF, /* by the guest */
     PV_VM_OBEYED,      /* by the guest, whose power button was pressed */
     PV_VM_KILLED,      /* by pv_vm_kill() */
+    PV_VM_SAVED,       /* by pv_vm_suspend() */
 };
 
 /* What happens in a VM that its owner may want to know. All on the loop's thread; any may be NULL.
@@ -77,6 +78,17 @@ int pv_vm_save_picture(struct pv_vm *vm, struct pv_error **err);
 int pv_vm_snapshot(struct pv_vm *vm, const char *folder, const char *note, bool full,
                    void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
                    void *opaque, struct pv_error **err);
+
+/*
+ * The same, and the VM ends with it: pv_vm_run() returns once `done` has been called without an
+ * error, and pv_config.restore goes on from the folder, once. With an error the guest goes on.
+ */
+int pv_vm_suspend(struct pv_vm *vm, const char *folder,
+                  void (*done)(void *opaque, uint64_t pause_us, struct pv_error **err),
+                  void *opaque, struct pv_error **err);
+
+/* Its disks forget what they keep for a snapshot; what is wrong with one is logged. */
+void pv_vm_snapshot_forget(struct pv_vm *vm, const char *tag);
 
 /* Ends the VM now: pv_vm_run() returns. Any thread; async-signal-safe. */
 void pv_vm_kill(struct pv_vm *vm);

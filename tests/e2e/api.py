@@ -67,8 +67,8 @@ class Daemon:
         self.socket = self.home / "pearvisord.sock"
         self.process = None
 
-    def start(self):
-        self.process = subprocess.Popen([DAEMON], env=self.environment)
+    def start(self, *options):
+        self.process = subprocess.Popen([DAEMON, *options], env=self.environment)
         deadline = time.monotonic() + 20 * guest.PATIENCE
         while True:
             try:

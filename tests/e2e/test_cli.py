@@ -47,6 +47,8 @@ CASES = [
     (["run", "--kernel", KERNEL, "--cdrom", "{dir}/empty"], 1, ["scsi", "2048"]),
     (["run", "--kernel", KERNEL, "--disk", "{dir}/missing,if=scsi"], 1, ["missing"]),
     (["run", "--kernel", KERNEL, "--disk", "{dir}/disk,if=ide"], 2, ["if=ide", "if=scsi"]),
+    (["run", "--kernel", KERNEL, "--disk", "{dir}/disk,iops=1"], 2, ["iops", "10"]),
+    (["run", "--kernel", KERNEL, "--disk", "{dir}/disk,if=nvme,bootindex=1"], 2, ["bootindex"]),
     (["run", "--firmware", "{dir}/missing"], 1, ["firmware", "missing"]),
     (["run", "--firmware", "{dir}"], 1, ["firmware", "{dir}"]),
     (["run", "--firmware", "{dir}/empty"], 1, ["empty", "0 bytes"]),

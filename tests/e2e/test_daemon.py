@@ -22,7 +22,7 @@ MANY = 10
 def transitions(daemon):
     """Every one that an owner can ask for; who may not ask gets 409."""
     daemon.create("one")
-    for verb in ("pause", "resume", "reset", "stop", "power-button"):
+    for verb in ("pause", "resume", "reset", "stop", "power-button", "suspend"):
         daemon.post("one", verb, expect=409)
     daemon.post("one", "start")
     daemon.post("one", "start", expect=409)
@@ -34,6 +34,11 @@ def transitions(daemon):
     daemon.post("one", "pause", expect=409)
     daemon.post("one", "stop", expect=409)
     daemon.post("one", "resume")
+    daemon.post("one", "suspend")
+    daemon.wait_for_state("one", "suspended")
+    daemon.post("one", "suspend", expect=409)
+    daemon.post("one", "start")
+    daemon.wait_for_state("one", "running")
     daemon.post("one", "balloon", {"size": "16M"})
     daemon.post("one", "stop")
     daemon.wait_for_state("one", "stopping")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Virtio devices with a stock Debian kernel's drivers: each test is a boot to a shell."""
+"""Virtio devices, and NVMe disks, with a stock Debian kernel's drivers: each test is a boot to a shell."""
 
 import argparse
 import hashlib
@@ -27,7 +27,7 @@ from pvimage.main import cache_folder  # noqa: E402
 
 MODULES = initramfs.BOOT_MODULES + [
     "vmw_vsock_virtio_transport", "virtio_scsi", "sd_mod", "sr_mod", "isofs", "virtio_input",
-    "evdev"]
+    "evdev", "nvme"]
 # Loaded by its test, when there is something to give back.
 LATER = ["virtio_balloon"]
 INIT = initramfs.COMMON + "\necho PEARVISOR-USERSPACE-OK\nsetsid cttyhack sh\npoweroff -f\n"
@@ -247,6 +247,36 @@ def scsi(start, args, folder):
         raise Failure("what the guest discarded is gone from the file")
 
 
+def nvme(start, args, folder):
+    disk = folder / "nvme-disk"
+    disk.write_bytes(bytes(16 * MIB))
+    vm = Session(start, args, folder, "--disk", f"{disk},if=nvme", cpus=2)
+    vm.run("until [ -e /dev/nvme0n1 ]; do sleep 0.1; done")
+    vm.same("cat /sys/block/nvme0n1/size", "32768")
+    vm.same("cat /sys/class/nvme/nvme0/model", "PearVisor NVMe disk")
+    vm.same("cat /sys/block/nvme0n1/queue/write_cache", "write back")
+    vm.same("ls /sys/block/nvme0n1/mq | wc -l", "2")
+    vm.run("dd if=/dev/urandom of=/root/data bs=64k count=64")
+    for cpu, block in enumerate(("1M", "4k")):
+        vm.run(f"taskset -c {cpu} dd if=/root/data of=/dev/nvme0n1 bs={block} conv=fsync,notrunc "
+               f"seek={(4 << 20) // (1 << 20 if block == '1M' else 4096) * (cpu + 1)}")
+    digest = vm.run("sha256sum /root/data").split()[0]
+    vm.run("echo 3 >/proc/sys/vm/drop_caches")
+    for cpu in range(2):
+        vm.same(f"taskset -c {cpu} dd if=/dev/nvme0n1 bs=4M skip={cpu + 1} count=1 2>/dev/null | "
+                "sha256sum", f"{digest} -")
+    for start_ in (4, 8):
+        written = disk.read_bytes()[start_ * MIB:(start_ + 4) * MIB]
+        if hashlib.sha256(written).hexdigest() != digest:
+            raise Failure("what the guest wrote is in the file")
+    vm.run("blkdiscard -o 4194304 -l 1048576 /dev/nvme0n1")
+    vm.run("blkdiscard -z -o 5242880 -l 1048576 /dev/nvme0n1 || "
+           "dd if=/dev/zero of=/dev/nvme0n1 bs=1M seek=5 count=1 conv=fsync,notrunc")
+    vm.end()
+    if any(disk.read_bytes()[4 * MIB:6 * MIB]):
+        raise Failure("what the guest discarded is gone from the file")
+
+
 def ports(start, args, folder):
     path = folder / "agent.sock"
     vm = Session(start, args, folder, "--port", f"org.test.agent,unix:{path}",
@@ -272,7 +302,7 @@ def ports(start, args, folder):
     vm.end()
 
 
-TESTS = {f.__name__: f for f in (multiqueue, vsock, balloon, reporting, scsi, ports)}
+TESTS = {f.__name__: f for f in (multiqueue, vsock, balloon, reporting, scsi, nvme, ports)}
 
 
 def main():

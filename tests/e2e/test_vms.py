@@ -88,7 +88,6 @@ def one_life(library, create):
     library.do("start", "one")
     library.refused(1, "is running already", "start", "one")
     library.refused(1, "is running", "delete", "one")
-    library.refused(1, "is running", "clone", "one", "two")
     library.wait_for_output("one", "PEARVISOR-USERSPACE-OK", 120)
     library.console("one", "echo hello-$((40 + 2))\n", "hello-42")
     library.do("pause", "one")
@@ -100,6 +99,38 @@ def one_life(library, create):
     library.refused(1, "still runs after 0 s", "stop", "--timeout", "0", "one")
     library.do("stop", "--now", "one")
     library.expect_states(one="stopped")
+
+
+def suspend(library, create):
+    """What a guest has in memory and on a raw disk outlives its process; damage is refused."""
+    disk = library.folder.parent / "sus.img"
+    disk.write_bytes(bytes(1 << 20))
+    create("sus", "--disk", disk)
+    library.refused(1, "is not running", "suspend", "sus")
+    library.do("start", "sus")
+    library.wait_for_output("sus", "PEARVISOR-USERSPACE-OK", 120)
+    library.console("sus", "kept=forty$((1 + 1))\necho is-set-$((4 + 4))\n", "is-set-8")
+    library.do("suspend", "sus")
+    library.expect_states(one="stopped", sus="suspended")
+    library.refused(1, "is not running", "suspend", "sus")
+    state = library.folder / "sus/snapshots/.suspended/state"
+    good = state.read_bytes()
+    state.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    library.refused(1, "checksum", "start", "sus")
+    library.expect_states(one="stopped", sus="suspended")
+    state.write_bytes(good)
+    library.do("start", "sus")
+    if state.exists():
+        raise Failure("a VM that goes on could do so again")
+    library.console("sus", "echo it-is-$kept\n", "it-is-forty2")
+    library.do("pause", "sus")
+    library.do("suspend", "sus")
+    library.do("start", "--boot", "sus")
+    if state.exists():
+        raise Failure("a VM that booted could go on where it was suspended")
+    library.do("stop", "--now", "sus")
+    library.expect_states(one="stopped", sus="stopped")
+    library.do("delete", "sus")
 
 
 def crash(library):
@@ -165,6 +196,65 @@ def many(library):
     library.expect_states(one="stopped")
 
 
+def check_disk(library, name):
+    """The image is whole; returns how many snapshots are in it."""
+    image = library.folder / name / "disk.qcow2"
+    library.do("disk", "check", image)
+    return len(json.loads(library.do("disk", "snapshot", "list", "--json", image)))
+
+
+def clone_running(library, create):
+    """A copy of a VM that writes to its disk goes on from that moment, and so does the VM itself."""
+    create("live")
+    library.do("disk", "create", library.folder / "live/disk.qcow2", "256M")
+    library.do("config", "live", "set", "disk", "disk.qcow2")
+    library.do("start", "live")
+    library.wait_for_output("live", "PEARVISOR-USERSPACE-OK", 120)
+    library.console("live", "stty -echo; mkdir -p /tmp; dd if=/dev/urandom of=/tmp/data bs=1M "
+                    "count=8 && dd if=/tmp/data of=/dev/vda bs=1M conv=fsync && echo 'rea''dy'\n",
+                    "ready")
+    library.console("live", "while :; do dd if=/dev/urandom of=/dev/vda bs=64k seek=$((128 + n++ % "
+                    "3000)) count=4 conv=notrunc,fsync; echo $n >/tmp/n; done 2>/dev/null &\n"
+                    "echo 'wri''tes'\n", "writes")
+    for copy in ("copy", "another"):
+        before = time.monotonic()
+        library.do("clone", "live", copy)
+        print(f"cloned in {(time.monotonic() - before) * 1000:.0f} ms", flush=True)
+    library.refused(1, "there is a VM 'copy' already", "clone", "live", "copy")
+    library.expect_states(one="stopped", live="running", copy="created", another="created")
+    library.do("snapshot", "restore", "copy", "origin")
+    look = ("dd if=/dev/vda bs=1M count=8 2>/dev/null | cmp - /tmp/data && echo 'sa''me' || echo "
+            "'differ''ent'\n")
+    for name in ("live", "copy"):
+        library.console(name, "echo 3 >/proc/sys/vm/drop_caches; " + look, "same")
+        library.console(name, "a=$(cat /tmp/n); while [ \"$(cat /tmp/n)\" -lt $((a + 2)) ]; do "
+                        "sleep 0.1; done; echo 'goes o''n'\n", "goes on")
+    # Snapshots come and go while it runs.
+    for name in ("first", "second"):
+        library.do("snapshot", "create", "live", name)
+    library.do("snapshot", "delete", "live", "first")
+    library.do("snapshot", "verify", "live", "second")
+    for _ in range(3):
+        library.do("snapshot", "create", "--keep", "2", "live", "second")
+        time.sleep(1.1)  # the time is in the name
+    kept = [line.split()[0] for line in library.do("snapshot", "list", "live").splitlines()]
+    if len(kept) != 3 or sum(name.startswith("second-") for name in kept) != 2:
+        raise Failure(f"of a schedule that keeps two there are {kept}")
+    for name in kept:
+        library.do("snapshot", "delete", "live", name)
+    library.do("stop", "--now", "live", "copy")
+    if check_disk(library, "live") or check_disk(library, "copy") != 1:
+        raise Failure("the clone keeps its origin, and what it was cloned from nothing")
+    library.do("snapshot", "verify", "copy", "origin")
+    library.do("start", "another")  # from its disk, not its memory
+    library.wait_for_output("another", "PEARVISOR-USERSPACE-OK", 120)
+    library.do("stop", "--now", "another")
+    check_disk(library, "another")
+    if any((library.folder / "live/snapshots").iterdir()):
+        raise Failure("cloning left something behind")
+    library.do("delete", "live", "copy", "another")
+
+
 def keep_variables(library):
     """What firmware keeps is in the VM's folder, goes with a clone, and not without firmware."""
     if not Path("/usr/share/AAVMF/AAVMF_CODE.fd").exists():
@@ -194,10 +284,12 @@ def main(start):
 
         try:
             one_life(library, create)
+            suspend(library, create)
             crash(library)
             configure(library)
             bad_input(library)
             many(library)
+            clone_running(library, create)
             keep_variables(library)
             library.do("delete", "one")
             library.expect_states()

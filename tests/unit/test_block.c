@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "base/util.h"
 #include "block/block.h"
+#include "block/throttle.h"
+#include "host/clock.h"
 #include "host/loop.h"
 
 #include <errno.h>
@@ -296,6 +298,67 @@ static void test_truncated_behind_our_back(void **state)
     teardown(&f);
 }
 
+/* By a clock of the test's own: what was taken within a time is what the rates allow for it. */
+static void test_throttle(void **state)
+{
+    static const struct {
+        uint64_t iops, bps, bytes, want; /* requests in ten seconds */
+    } cases[] = {
+        {100, 0, 4096, 1000},
+        {0, 1 << 20, 65536, 160},
+        {100, 1 << 20, 65536, 160},
+        {100, 1 << 20, 512, 1000},
+    };
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(cases); i++) {
+        struct pv_throttle t = {.iops = cases[i].iops, .bps = cases[i].bps};
+        const uint64_t start = 1000 * PV_NSEC_PER_SEC;
+        uint64_t now = start, count = 0;
+        while (now < start + 10 * PV_NSEC_PER_SEC) {
+            pv_throttle_take(&t, now, cases[i].bytes);
+            count++;
+            now = PV_MAX(now, pv_throttle_next(&t));
+        }
+        /* A tenth of a second's worth is ahead of its time, and what began last. */
+        assert_in_range(count, cases[i].want, cases[i].want + cases[i].want / 100 + 2);
+        /* After a long pause as much as that may begin at once again. */
+        now += 1000 * PV_NSEC_PER_SEC;
+        for (count = 0; pv_throttle_next(&t) <= now; count++)
+            pv_throttle_take(&t, now, cases[i].bytes);
+        assert_in_range(count, cases[i].want / 100, cases[i].want / 100 + 2);
+    }
+    /* No rates, and one that no disk has. */
+    struct pv_throttle none = {0}, slow = {.bps = 1};
+    pv_throttle_take(&none, 5, UINT64_MAX);
+    assert_int_equal(pv_throttle_next(&none), 0);
+    pv_throttle_take(&slow, 5, UINT64_MAX);
+    assert_true(pv_throttle_next(&slow) > 5);
+}
+
+/* Draining and closing do not wait for a rate, which would take days here. */
+static void test_throttled(void **state)
+{
+    static char data[65536];
+    const struct pv_block_options options = {.iops = 1, .bps = 1};
+    struct test_request requests[4];
+    struct iovec iov = {.iov_base = data, .iov_len = sizeof(data)};
+    struct pv_block *block;
+    struct fixture f;
+    setup(&f);
+    assert_int_equal(pv_block_open(&block, f.loop, f.path, &options, NULL), 0);
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(requests); i++) {
+        requests[i] = (struct test_request){
+            .base = {.op = PV_BLOCK_READ, .length = sizeof(data), .iov = &iov, .iov_count = 1}};
+        submit(&f, block, &requests[i]);
+    }
+    pv_block_drain(block);
+    assert_int_equal(pv_loop_run(f.loop, NULL), 0);
+    for (unsigned i = 0; i < PV_ARRAY_SIZE(requests); i++)
+        assert_int_equal(requests[i].result, 0);
+    submit(&f, block, &requests[0]);
+    pv_block_close(block);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +371,8 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_many_at_once_then_drain),
         cmocka_unit_test(test_truncated_behind_our_back),
+        cmocka_unit_test(test_throttle),
+        cmocka_unit_test(test_throttled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

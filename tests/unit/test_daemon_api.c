@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/util.h"
 #include "daemon/api.h"
+#include "daemon/remote.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -135,6 +136,30 @@ static void the_description_is_whole(void **state)
     json_decref(spec);
 }
 
+static void only_the_token_admits(void **state)
+{
+    char token[] = "0123456789abcdef";
+    const struct pv_remote remote = {.token = token};
+    static const char *const refused[] = {
+        NULL,
+        "",
+        "Bearer",
+        "Bearer ",
+        "0123456789abcdef",
+        "Basic 0123456789abcdef",
+        "Bearer 0123456789abcde",
+        "Bearer 0123456789abcdeg",
+        "Bearer 1123456789abcdef",
+        "Bearer 0123456789abcdef0",
+        "Bearer  0123456789abcdef",
+        "Bearer 0123456789ABCDEF",
+    };
+    for (size_t i = 0; i < PV_ARRAY_SIZE(refused); i++)
+        assert_false(pv_remote_admits(&remote, refused[i]));
+    assert_true(pv_remote_admits(&remote, "Bearer 0123456789abcdef"));
+    assert_true(pv_remote_admits(&remote, "bearer 0123456789abcdef"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +170,7 @@ int main(void)
         cmocka_unit_test(more_than_enough_is_refused),
         cmocka_unit_test(no_error_is_the_servers_fault),
         cmocka_unit_test(the_description_is_whole),
+        cmocka_unit_test(only_the_token_admits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -368,6 +368,8 @@ static void test_guest_that_is_busy(void **state)
 {
     struct fixture *f = *state;
     const uint64_t window = MEM64 + 0x100000, slot_control = express(f, 1) + SLOT_CTL;
+    /* vCPUs are executing them until the machine is gone, which is after this function. */
+    static struct pv_fake_step programs[2][32];
     const struct pv_fake_step setting_up[] = {
         {PV_FAKE_SET, 0, 0, 0x010100},
         {PV_FAKE_WRITE, 0, 4, port(1) + 0x18},
@@ -402,8 +404,10 @@ static void test_guest_that_is_busy(void **state)
         {PV_FAKE_JUMP, 0, 0, 0},
     };
     struct pv_engine *engine = pv_machine_engine(f->machine);
-    pv_fake_set_program(pv_engine_vcpu(engine, 0), setting_up, PV_ARRAY_SIZE(setting_up));
-    pv_fake_set_program(pv_engine_vcpu(engine, 1), using, PV_ARRAY_SIZE(using));
+    memcpy(programs[0], setting_up, sizeof(setting_up));
+    memcpy(programs[1], using, sizeof(using));
+    pv_fake_set_program(pv_engine_vcpu(engine, 0), programs[0], PV_ARRAY_SIZE(setting_up));
+    pv_fake_set_program(pv_engine_vcpu(engine, 1), programs[1], PV_ARRAY_SIZE(using));
     assert_int_equal(pv_machine_start(f->machine, NULL), 0);
     assert_int_equal(pv_vcpu_power_on(pv_engine_vcpu(engine, 1), 0, 0), 0);
 

@@ -22,6 +22,8 @@ static int expected(enum pv_vm_state state, enum pv_vm_event event)
     case PV_VM_RESET: return !ready ? -1 : state == PV_VM_PAUSED ? PV_VM_PAUSED : PV_VM_RUNNING;
     case PV_VM_STOP: return ready && state != PV_VM_PAUSED ? PV_VM_STOPPING : -1;
     case PV_VM_KILL: return lives ? (int)state : -1;
+    case PV_VM_SUSPEND: return state == PV_VM_RUNNING || state == PV_VM_PAUSED ? (int)state : -1;
+    case PV_VM_IS_SAVED: return ready ? PV_VM_SUSPENDED : -1;
     case PV_VM_CHANGE: return ready ? (int)state : -1;
     case PV_VM_DELETE: return lives ? -1 : (int)state;
     case PV_VM_IS_READY: return state == PV_VM_STARTING ? PV_VM_RUNNING : -1;
@@ -94,6 +96,8 @@ static void refusals_say_what_is_so(void **state)
         {PV_VM_RUNNING, PV_VM_RESUME, EALREADY, "VM 'web' is running already"},
         {PV_VM_STOPPED, PV_VM_PAUSE, ESRCH, "VM 'web' is not running"},
         {PV_VM_PAUSED, PV_VM_STOP, EBUSY, "VM 'web' is paused, and cannot do that now"},
+        {PV_VM_SUSPENDED, PV_VM_SUSPEND, ESRCH, "VM 'web' is not running"},
+        {PV_VM_STOPPING, PV_VM_SUSPEND, EBUSY, "VM 'web' is stopping, and cannot do that now"},
         {PV_VM_RUNNING, PV_VM_DELETE, EBUSY, "VM 'web' is running, and cannot do that now"},
     };
     for (size_t i = 0; i < PV_ARRAY_SIZE(cases); i++) {

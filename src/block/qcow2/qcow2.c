@@ -464,21 +464,32 @@ int qcow2_open_alone(struct qcow2 **out, const char *path, bool read_only, struc
     return open_file(out, path, read_only, false, "have snapshots and backing images", err);
 }
 
-int qcow2_check_file(struct qcow2_check *result, const char *path, bool repair,
-                     struct pv_error **err)
+int qcow2_open_repair(struct qcow2 **out, const char *path, bool read_only, struct pv_error **err)
 {
-    struct qcow2 *q;
-    int ret = open_file(&q, path, !repair, true, "can be checked", err);
-    if (ret < 0)
-        return ret;
-    ret = qcow2_check(q, repair, result, err);
+    return open_file(out, path, read_only, true, "can be checked", err);
+}
+
+int qcow2_repair(struct qcow2 *q, struct qcow2_check *result, struct pv_error **err)
+{
     const uint64_t marks = QCOW2_INCOMPATIBLE_DIRTY | QCOW2_INCOMPATIBLE_CORRUPT;
-    if (ret == 0 && repair && !result->errors && (q->header.incompatible & marks)) {
+    int ret = qcow2_check(q, true, result, err);
+    if (ret == 0 && !result->errors && (q->header.incompatible & marks)) {
         q->header.incompatible &= ~marks;
         ret = qcow2_header_write_features(q);
         if (ret < 0)
             ret = pv_error_errno(err, -ret, "writing its header");
     }
+    return ret;
+}
+
+int qcow2_check_file(struct qcow2_check *result, const char *path, bool repair,
+                     struct pv_error **err)
+{
+    struct qcow2 *q;
+    int ret = qcow2_open_repair(&q, path, !repair, err);
+    if (ret < 0)
+        return ret;
+    ret = repair ? qcow2_repair(q, result, err) : qcow2_check(q, false, result, err);
     q->corrupt = ret < 0 || result->errors;
     qcow2_close(&q->base);
     return ret;

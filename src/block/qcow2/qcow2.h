@@ -217,6 +217,9 @@ int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...) __attribute__((format(p
 /* Opens the file without its backing image, for what it itself stores; others are refused. */
 int qcow2_open_alone(struct qcow2 **out, const char *path, bool read_only, struct pv_error **err);
 
+/* As that, for an image whose metadata may make no sense; it must not be written to otherwise. */
+int qcow2_open_repair(struct qcow2 **out, const char *path, bool read_only, struct pv_error **err);
+
 /* resize.c: one of the image's functions */
 
 int qcow2_resize(struct pv_block_image *image, uint64_t size);
@@ -254,6 +257,8 @@ int qcow2_snapshot_create(struct qcow2 *q, const char *name, struct pv_error **e
 /* `name` may be an id as well. */
 int qcow2_snapshot_apply(struct qcow2 *q, const char *name, struct pv_error **err);
 int qcow2_snapshot_delete(struct qcow2 *q, const char *name, struct pv_error **err);
+/* On an image of qcow2_open_repair(): what else it has than this snapshot is given up. */
+int qcow2_snapshot_rescue(struct qcow2 *q, const char *name, struct pv_error **err);
 
 /* check.c */
 
@@ -270,6 +275,8 @@ struct qcow2_check {
  * copied bits right. No request is under way. An error is one that kept it from checking.
  */
 int qcow2_check(struct qcow2 *q, bool repair, struct qcow2_check *result, struct pv_error **err);
+/* Counts all refcounts anew, and takes marks of damage away if nothing is left to mark. */
+int qcow2_repair(struct qcow2 *q, struct qcow2_check *result, struct pv_error **err);
 /* The same for a file; a repair that leaves no error takes the marks of damage off. */
 int qcow2_check_file(struct qcow2_check *result, const char *path, bool repair,
                      struct pv_error **err);

@@ -370,20 +370,25 @@ static int apply_locked(struct qcow2 *q, const struct qcow2_snapshot *s)
     return ret;
 }
 
+static int check_size(const struct qcow2 *q, const struct qcow2_snapshot *s, const char *name,
+                      struct pv_error **err)
+{
+    const uint64_t covered = (uint64_t)q->cluster_size << q->l2_bits;
+    if (s->disk_size <= s->l1_size * covered && !(s->disk_size >> 56))
+        return 0;
+    return pv_error_set(err, EINVAL, "snapshot '%s' is of a disk of %llu bytes, its tables of %llu",
+                        name, (unsigned long long)s->disk_size,
+                        (unsigned long long)(s->l1_size * covered));
+}
+
 int qcow2_snapshot_apply(struct qcow2 *q, const char *name, struct pv_error **err)
 {
     struct qcow2_snapshots list;
     int ret = prepare(q, &list, err);
     const struct qcow2_snapshot *s = ret == 0 ? find(&list, name) : NULL;
-    const uint64_t covered = (uint64_t)q->cluster_size << q->l2_bits;
-    if (ret == 0 && !s)
-        ret = pv_error_set(err, ENOENT, "it has no snapshot '%s'", name);
-    else if (ret == 0 && (s->disk_size > s->l1_size * covered || s->disk_size >> 56))
-        ret = pv_error_set(err, EINVAL,
-                           "snapshot '%s' is of a disk of %llu bytes, its tables of "
-                           "%llu",
-                           name, (unsigned long long)s->disk_size,
-                           (unsigned long long)(s->l1_size * covered));
+    if (ret == 0)
+        ret = s ? check_size(q, s, name, err)
+                : pv_error_set(err, ENOENT, "it has no snapshot '%s'", name);
     if (ret == 0) {
         pthread_mutex_lock(&q->lock);
         ret = apply_locked(q, s);
@@ -431,5 +436,61 @@ int qcow2_snapshot_delete(struct qcow2 *q, const char *name, struct pv_error **e
             ret = pv_error_errno(err, -ret, "deleting snapshot '%s'", name);
     }
     qcow2_snapshots_finish(&list);
+    return ret;
+}
+
+/* ---- Of a copy ---- */
+
+/*
+ * A file that was copied while a VM wrote to it has parts of many moments, but whatever the
+ * snapshot leads to did not change meanwhile: its clusters are shared, and writes go elsewhere. So
+ * its table becomes the disk's, at the end of the file where nothing can be, and all refcounts are
+ * counted anew, of which the others gave no true account.
+ */
+static int become(struct qcow2 *q, const struct qcow2_snapshot *s)
+{
+    struct qcow2_header *h = &q->header;
+    const uint64_t end = pv_align_up(q->file->size, q->cluster_size);
+    uint64_t *l1 = NULL;
+    int ret = qcow2_table_load(q, &l1, s->l1_offset, s->l1_size);
+    if (ret == 0)
+        ret = qcow2_table_write(q, l1, end, s->l1_size);
+    if (ret == 0)
+        ret = q->file->ops->flush(q->file);
+    if (ret < 0) {
+        free(l1);
+        return ret;
+    }
+    free(q->l1);
+    q->l1 = l1;
+    h->l1_offset = end;
+    h->l1_size = s->l1_size;
+    h->size = q->base.size = s->disk_size;
+    return qcow2_header_write_size(q);
+}
+
+int qcow2_snapshot_rescue(struct qcow2 *q, const char *name, struct pv_error **err)
+{
+    struct qcow2_snapshots list = {0};
+    struct qcow2_check check = {0};
+    int ret = qcow2_snapshots_load(q, &list);
+    if (ret < 0)
+        ret = pv_error_errno(err, -ret, "reading its snapshots");
+    const struct qcow2_snapshot *s = ret == 0 ? find(&list, name) : NULL;
+    if (ret == 0)
+        ret = s ? check_size(q, s, name, err)
+                : pv_error_set(err, ENOENT, "it has no snapshot '%s'", name);
+    if (ret == 0) {
+        ret = become(q, s);
+        if (ret < 0)
+            pv_error_errno(err, -ret, "going back to snapshot '%s'", name);
+    }
+    qcow2_snapshots_finish(&list);
+    if (ret == 0)
+        ret = qcow2_repair(q, &check, err);
+    if (ret == 0 && check.errors)
+        ret = pv_error_set(err, EIO, "snapshot '%s' is damaged (%llu errors)", name,
+                           (unsigned long long)check.errors);
+    q->corrupt = ret < 0; /* closing must not write either */
     return ret;
 }

@@ -180,6 +180,24 @@ static void load_exclusive_pair(struct cpu *c, const struct a64_insn *i)
     cpu_set_x(c, i->ra, value[1]);
 }
 
+/* TSan's compare-and-swap of 16 bytes takes a lock, which translated code does not know of. */
+#if __has_attribute(disable_sanitizer_instrumentation)
+#define BY_THE_HOST __attribute__((disable_sanitizer_instrumentation, noinline))
+#else
+#define BY_THE_HOST
+#endif
+
+/* The __sync form is inlined (cmpxchg16b, casp) where the __atomic one calls a library. */
+BY_THE_HOST static bool swap_pair(void *host, uint64_t expected[2], const uint64_t desired[2])
+{
+    unsigned __int128 want = (unsigned __int128)expected[1] << 64 | expected[0];
+    unsigned __int128 with = (unsigned __int128)desired[1] << 64 | desired[0];
+    unsigned __int128 old = __sync_val_compare_and_swap((unsigned __int128 *)host, want, with);
+    expected[0] = (uint64_t)old;
+    expected[1] = (uint64_t)(old >> 64);
+    return old == want;
+}
+
 /* A host location of `size` bytes that is `expected` becomes `desired`; *expected is what it was.
  */
 static bool compare_and_swap(void *host, unsigned size, uint64_t expected[2],
@@ -210,15 +228,7 @@ static bool compare_and_swap(void *host, unsigned size, uint64_t expected[2],
     case 8:
         return __atomic_compare_exchange_n((uint64_t *)host, &expected[0], desired[0], false,
                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    default: {
-        /* The __sync form is inlined (cmpxchg16b, casp) where the __atomic one calls a library. */
-        unsigned __int128 want = (unsigned __int128)expected[1] << 64 | expected[0];
-        unsigned __int128 with = (unsigned __int128)desired[1] << 64 | desired[0];
-        unsigned __int128 old = __sync_val_compare_and_swap((unsigned __int128 *)host, want, with);
-        expected[0] = (uint64_t)old;
-        expected[1] = (uint64_t)(old >> 64);
-        return old == want;
-    }
+    default: return swap_pair(host, expected, desired);
     }
 }
 
