@@ -198,6 +198,11 @@ void jit_address_of(struct jit_translator *t, enum x64_reg to, int64_t delta);
  * cannot do goes to the handler. RCX and RDX are used; flags are lost.
  */
 void jit_tlb(struct jit_translator *t, unsigned size, bool write, bool unprivileged);
+/*
+ * The same for a load, by its virtual address in RAX: returns where the host has the first byte,
+ * RAX and RDX, which is the shorter way. RCX is free.
+ */
+struct x64_rm jit_tlb_load(struct jit_translator *t, unsigned size, bool unprivileged);
 /* The same for accesses that must be aligned. What can be written can be read. */
 void jit_tlb_aligned(struct jit_translator *t, unsigned size, bool write);
 /* RAX = base register plus offset; goes to the handler when the base is a misaligned SP. */

@@ -8,10 +8,9 @@
 /* How bits 23:22 of single loads and stores convert. */
 enum { OPC_STORE, OPC_LOAD, OPC_LOAD_SIGNED, OPC_LOAD_SIGNED_W };
 
-/* rd = what is at the host address RAX. */
-static void load(struct jit_translator *t, unsigned rd, unsigned size, unsigned opc)
+static void load(struct jit_translator *t, unsigned rd, unsigned size, unsigned opc,
+                 struct x64_rm from)
 {
-    const struct x64_rm from = x64_m(X64_RAX, 0);
     enum x64_reg to = jit_target(rd, X64_RCX);
     if (rd == 31)
         return;
@@ -35,20 +34,31 @@ static void store(struct jit_translator *t, unsigned rd, unsigned size, int32_t 
         x64_store(&t->code, size, to, jit_read(t, rd, X64_RCX));
 }
 
+/* The access at the virtual address RAX, and the base register's write-back. */
+static void transfer(struct jit_translator *t, const struct a64_insn *insn, bool unprivileged,
+                     bool indexed)
+{
+    const unsigned size = 1u << (insn->word >> 30), opc = insn->word >> 22 & 3;
+    if (opc == OPC_STORE) {
+        jit_tlb(t, size, true, unprivileged);
+        store(t, insn->rd, size, 0);
+        if (indexed)
+            jit_write_back(t, insn->rn, insn->imm);
+    } else {
+        const struct x64_rm from = jit_tlb_load(t, size, unprivileged);
+        if (indexed)
+            jit_write_back(t, insn->rn, insn->imm);
+        load(t, insn->rd, size, opc, from);
+    }
+}
+
 static bool single(struct jit_translator *t, const struct a64_insn *insn, int64_t offset,
                    bool unprivileged, bool indexed)
 {
-    const unsigned size = 1u << (insn->word >> 30), opc = insn->word >> 22 & 3;
     if (!jit_inline_memory(t))
         return false;
     jit_base(t, insn->rn, offset);
-    jit_tlb(t, size, opc == OPC_STORE, unprivileged);
-    if (opc == OPC_STORE)
-        store(t, insn->rd, size, 0);
-    if (indexed)
-        jit_write_back(t, insn->rn, insn->imm);
-    if (opc != OPC_STORE)
-        load(t, insn->rd, size, opc);
+    transfer(t, insn, unprivileged, indexed);
     return true;
 }
 
@@ -75,15 +85,10 @@ bool jit_ldst_unprivileged(struct jit_translator *t, const struct a64_insn *insn
 
 bool jit_ldst_register(struct jit_translator *t, const struct a64_insn *insn)
 {
-    const unsigned size = 1u << (insn->word >> 30), opc = insn->word >> 22 & 3;
     if (!jit_inline_memory(t))
         return false;
     jit_base_indexed(t, insn);
-    jit_tlb(t, size, opc == OPC_STORE, false);
-    if (opc == OPC_STORE)
-        store(t, insn->rd, size, 0);
-    else
-        load(t, insn->rd, size, opc);
+    transfer(t, insn, false, false);
     return true;
 }
 
@@ -93,19 +98,19 @@ bool jit_ldr_literal(struct jit_translator *t, const struct a64_insn *insn)
     if (!jit_inline_memory(t))
         return false;
     jit_address_of(t, X64_RAX, insn->at + insn->imm);
-    jit_tlb(t, size, false, false);
-    load(t, insn->rd, size, insn->op == A64_LDRSW_LIT ? OPC_LOAD_SIGNED : OPC_LOAD);
+    const struct x64_rm from = jit_tlb_load(t, size, false);
+    load(t, insn->rd, size, insn->op == A64_LDRSW_LIT ? OPC_LOAD_SIGNED : OPC_LOAD, from);
     return true;
 }
 
-/* Both registers from the host address RAX. */
-static void load_pair(struct jit_translator *t, const struct a64_insn *insn, unsigned size)
+static void load_pair(struct jit_translator *t, const struct a64_insn *insn, unsigned size,
+                      struct x64_rm from)
 {
     const bool sign = insn->word >> 30 == 1;
     const unsigned rd[2] = {insn->rd, insn->ra};
     for (unsigned i = 0; i < 2; i++) {
         enum x64_reg to = jit_target(rd[i], X64_RCX);
-        struct x64_rm from = x64_m(X64_RAX, (int32_t)(i * size));
+        from.disp = (int32_t)(i * size);
         if (rd[i] == 31)
             continue;
         if (sign)
@@ -123,15 +128,18 @@ bool jit_ldst_pair(struct jit_translator *t, const struct a64_insn *insn)
     if (!jit_inline_memory(t))
         return false;
     jit_base(t, insn->rn, post ? 0 : insn->imm);
-    jit_tlb(t, 2 * size, !is_load, false);
-    if (!is_load) {
+    if (is_load) {
+        const struct x64_rm from = jit_tlb_load(t, 2 * size, false);
+        if (indexed)
+            jit_write_back(t, insn->rn, insn->imm);
+        load_pair(t, insn, size, from);
+    } else {
+        jit_tlb(t, 2 * size, true, false);
         store(t, insn->rd, size, 0);
         store(t, insn->ra, size, (int32_t)size);
+        if (indexed)
+            jit_write_back(t, insn->rn, insn->imm);
     }
-    if (indexed)
-        jit_write_back(t, insn->rn, insn->imm);
-    if (is_load)
-        load_pair(t, insn, size);
     return true;
 }
 

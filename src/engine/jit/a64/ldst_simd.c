@@ -49,12 +49,16 @@ static unsigned bytes_of(const struct a64_insn *insn)
     return insn->word >> 23 & 1 ? 16 : 1u << (insn->word >> 30);
 }
 
+/* At the virtual address RAX */
 static void transfer(struct jit_translator *t, const struct a64_insn *insn)
 {
-    if (insn->word >> 22 & 1)
-        load(t, insn->rd, bytes_of(insn), at_rax);
-    else
-        store(t, insn->rd, bytes_of(insn), at_rax);
+    const unsigned bytes = bytes_of(insn);
+    if (insn->word >> 22 & 1) {
+        load(t, insn->rd, bytes, jit_tlb_load(t, bytes, false));
+    } else {
+        jit_tlb(t, bytes, true, false);
+        store(t, insn->rd, bytes, at_rax);
+    }
 }
 
 bool jit_v_ldst(struct jit_translator *t, const struct a64_insn *insn)
@@ -65,7 +69,6 @@ bool jit_v_ldst(struct jit_translator *t, const struct a64_insn *insn)
     if (!jit_inline_memory(t))
         return false;
     jit_base(t, insn->rn, post ? 0 : insn->imm);
-    jit_tlb(t, bytes_of(insn), !(insn->word >> 22 & 1), false);
     transfer(t, insn);
     if (indexed)
         jit_write_back(t, insn->rn, insn->imm);
@@ -77,7 +80,6 @@ bool jit_v_ldst_register(struct jit_translator *t, const struct a64_insn *insn)
     if (!jit_inline_memory(t))
         return false;
     jit_base_indexed(t, insn);
-    jit_tlb(t, bytes_of(insn), !(insn->word >> 22 & 1), false);
     transfer(t, insn);
     return true;
 }
@@ -88,8 +90,7 @@ bool jit_v_literal(struct jit_translator *t, const struct a64_insn *insn)
     if (!jit_inline_memory(t))
         return false;
     jit_address_of(t, X64_RAX, insn->at + insn->imm);
-    jit_tlb(t, bytes, false, false);
-    load(t, insn->rd, bytes, at_rax);
+    load(t, insn->rd, bytes, jit_tlb_load(t, bytes, false));
     return true;
 }
 

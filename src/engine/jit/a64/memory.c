@@ -7,6 +7,9 @@
  * the page of the last byte accessed, so an access that crosses into the next page misses, while an
  * unaligned one within the page does not. Pages that want more attention (Device memory, watched
  * ones, those not yet dirty) have no tag that fits. What misses goes to the instruction's handler.
+ *
+ * A load does not add the entry's addend to the address but has it as an index, which is a cycle
+ * less in a chain of loads. For stores nobody waits, and with an index they are kept from port 7.
  */
 #include "engine/jit/a64/a64.h"
 
@@ -34,17 +37,22 @@ static void find_entry(struct jit_translator *t)
     x64_alu_imm(&t->code, X64_AND, 4, x64_r(X64_RCX), (TLB_ENTRIES - 1) * 32);
 }
 
-/* Goes to the handler unless RDX is the tag; RAX = the host's address. */
-static void use_entry(struct jit_translator *t, enum tlb_bank bank, bool write)
+/* Goes to the handler unless RDX is the tag. */
+static void check_entry(struct jit_translator *t, enum tlb_bank bank, bool write)
 {
     x64_alu(&t->code, X64_CMP, 8, X64_RDX,
             entry_field(write ? TLB_AT(bank, write) : TLB_AT(bank, read)));
     jit_nzcv_lost(t);
     jit_slow(t, X64_NE);
+}
+
+static void add_addend(struct jit_translator *t, enum tlb_bank bank)
+{
     x64_alu(&t->code, X64_ADD, 8, X64_RAX, entry_field(TLB_AT(bank, addend)));
 }
 
-void jit_tlb(struct jit_translator *t, unsigned size, bool write, bool unprivileged)
+/* Finds the entry for `size` bytes at RAX, and checks it. */
+static void look_up(struct jit_translator *t, unsigned size, enum tlb_bank bank, bool write)
 {
     find_entry(t);
     if (size > 1)
@@ -52,7 +60,22 @@ void jit_tlb(struct jit_translator *t, unsigned size, bool write, bool unprivile
     else
         x64_mov(&t->code, 8, X64_RDX, x64_r(X64_RAX));
     x64_alu_imm(&t->code, X64_AND, 8, x64_r(X64_RDX), -(int32_t)PV_GUEST_PAGE);
-    use_entry(t, bank_of(t, unprivileged), write);
+    check_entry(t, bank, write);
+}
+
+void jit_tlb(struct jit_translator *t, unsigned size, bool write, bool unprivileged)
+{
+    const enum tlb_bank bank = bank_of(t, unprivileged);
+    look_up(t, size, bank, write);
+    add_addend(t, bank);
+}
+
+struct x64_rm jit_tlb_load(struct jit_translator *t, unsigned size, bool unprivileged)
+{
+    const enum tlb_bank bank = bank_of(t, unprivileged);
+    look_up(t, size, bank, false);
+    x64_mov(&t->code, 8, X64_RDX, entry_field(TLB_AT(bank, addend)));
+    return x64_mx(X64_RAX, X64_RDX, 0, 0);
 }
 
 void jit_tlb_aligned(struct jit_translator *t, unsigned size, bool write)
@@ -62,7 +85,9 @@ void jit_tlb_aligned(struct jit_translator *t, unsigned size, bool write)
     /* Bits that would make it unaligned are left in: no tag has them. */
     x64_alu_imm(&t->code, X64_AND, 8, x64_r(X64_RDX),
                 -(int32_t)PV_GUEST_PAGE | ((int32_t)size - 1));
-    use_entry(t, bank_of(t, false), write);
+    const enum tlb_bank bank = bank_of(t, false);
+    check_entry(t, bank, write);
+    add_addend(t, bank);
 }
 
 static void check_sp(struct jit_translator *t, unsigned rn)
