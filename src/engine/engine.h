@@ -72,6 +72,11 @@ struct pv_engine_client {
     bool (*sysreg_read)(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t *value);
     bool (*sysreg_write)(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t value);
     /*
+     * What sysreg_read says of CNT{PCT,VCT}_EL0, which are read more often than all others
+     * together: without a lock and at once. Optional.
+     */
+    uint64_t (*counter)(void *opaque);
+    /*
      * The output of the virtual timer, of engines that have one but no GIC for it. On the vCPU's
      * thread; optional.
      */

@@ -175,6 +175,11 @@ static bool sysreg_write(void *opaque, unsigned vcpu, uint32_t sysreg, uint64_t 
            pv_gtimer_sysreg_write(machine->timer, vcpu, sysreg, value);
 }
 
+static uint64_t counter(void *opaque)
+{
+    return pv_gtimer_count(((struct pv_machine *)opaque)->timer);
+}
+
 void pv_machine_fail(struct pv_machine *machine, const char *message)
 {
     pthread_mutex_lock(&machine->lock);
@@ -200,6 +205,7 @@ static const struct pv_engine_client client = {
     .smccc = smccc,
     .sysreg_read = sysreg_read,
     .sysreg_write = sysreg_write,
+    .counter = counter,
     .vtimer = vtimer,
     .fatal = engine_fatal,
 };

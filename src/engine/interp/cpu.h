@@ -63,7 +63,8 @@ struct cpu_jit {
     uint64_t scratch[2];            /* for the code of one instruction */
     uint64_t exits[4], lookups;     /* statistics: by kind, and by physical address */
     uint32_t at;                    /* jit->on_block: the offset in the page of what ran last */
-    bool running;                   /* in vcpu_run and not waiting for the cache to be emptied */
+    uint64_t emptied; /* how often the cache had been, when the jump cache was last right */
+    bool running;     /* in vcpu_run and not waiting for the cache to be emptied */
 };
 
 struct cpu {

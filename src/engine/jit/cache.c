@@ -265,8 +265,12 @@ static bool others_run(struct jit *jit, struct cpu *c)
     return false;
 }
 
-static void forget_targets(struct cpu *c)
+/* What the vCPU's jump cache knows is gone if the code was emptied since it last looked. */
+static void forget_targets(struct cpu *c, uint64_t emptied)
 {
+    if (c->jit.emptied == emptied)
+        return;
+    c->jit.emptied = emptied;
     mmu_code_moved(c->tlb, 0);
     mmu_code_moved(c->tlb, 1);
 }
@@ -280,8 +284,9 @@ void jit_enter_running(struct cpu *c)
     c->jit.running = true;
     /* Whoever empties does so with the lock held: nothing is asked of this vCPU now. */
     atomic_fetch_and(&c->vcpu->attention, ~JIT_ATTENTION_PARK);
+    const uint64_t emptied = atomic_load(&jit->stats.emptied);
     pthread_mutex_unlock(&jit->lock);
-    forget_targets(c); /* what its jump cache knows may be gone */
+    forget_targets(c, emptied);
 }
 
 void jit_leave_running(struct cpu *c)
@@ -315,11 +320,11 @@ void jit_cache_empty(struct cpu *c)
     jit->used = jit->stubs_end;
     jit->record_count = jit->link_count = jit->block_count = 0;
     memset(jit->room, 0, sizeof(jit->room));
-    atomic_fetch_add(&jit->stats.emptied, 1);
+    const uint64_t emptied = atomic_fetch_add(&jit->stats.emptied, 1) + 1;
     jit->emptying = false;
     pthread_cond_broadcast(&jit->changed);
     pthread_mutex_unlock(&jit->lock);
     pv_debug(PV_LOG_JIT, "code memory was full and has been emptied");
-    forget_targets(c);
+    forget_targets(c, emptied);
     interp_inside(c);
 }
