@@ -51,11 +51,13 @@ class Machine:
 
 
 def wait_for(condition):
-    while True:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
         time.sleep(0.002)
+    sys.exit("bench snapshot: a guest did not come so far within 120 s")
 
 
 def monitor(path, line):
@@ -99,7 +101,7 @@ def measure_ours(arguments, folder):
 def measure_clone(arguments, folder):
     """Milliseconds of `pearvisor clone` of a running VM of the library, once it is idle."""
     environment = {**os.environ, "PEARVISOR_HOME": f"{folder}/home"}
-    console, vm = pathlib.Path(f"{folder}/console"), pathlib.Path(f"{folder}/home/vms/one")
+    vm = pathlib.Path(f"{folder}/home/vms/one")
 
     def do(*words):
         subprocess.run([arguments.program, *words], check=True, env=environment,
@@ -107,18 +109,20 @@ def measure_clone(arguments, folder):
 
     do("create", "one", "--engine", arguments.engine, "--memory", "1G", "--net", "none",
        "--kernel", folder.kernel + "/vmlinuz", "--initrd", folder.kernel + "/test.img",
-       "--append", "console=ttyAMA0 quiet pv.run=shell", "--console-log", str(console))
-    shutil.copy(f"{folder}/ours.qcow2", vm / "disk.qcow2")
+       "--append", "console=ttyAMA0 quiet pv.run=shell")
+    do("disk", "create", str(vm / "disk.qcow2"), "1G", "--format", "qcow2")
     do("config", "one", "set", "disk", "disk.qcow2")
     do("start", "one")
-    wait_for(lambda: console.exists() and MARKER in console.read_bytes())
-    time.sleep(3)
-    started = time.monotonic()
-    do("clone", "one", "two")
-    took = time.monotonic() - started
-    do("stop", "--now", "one")
+    try:
+        console = vm / "log/console.log"
+        wait_for(lambda: console.exists() and MARKER in console.read_bytes())
+        time.sleep(3)
+        started = time.monotonic()
+        do("clone", "one", "two")
+        took = time.monotonic() - started
+    finally:
+        do("stop", "--now", "one")
     shutil.rmtree(environment["PEARVISOR_HOME"])
-    console.unlink()
     return took * 1000
 
 

@@ -83,6 +83,19 @@ static int raw_read(struct pv_block_image *image, const struct iovec *iov, unsig
     return transfer(raw_fd(image), false, iov, count, offset);
 }
 
+/* What cannot be now, for whatever reason, a worker tries and finds the reason of. */
+static int raw_read_now(struct pv_block_image *image, const struct iovec *iov, unsigned count,
+                        uint64_t offset)
+{
+    uint64_t length = 0;
+
+    if (count > PV_IOV_BATCH)
+        return -EAGAIN;
+    for (unsigned i = 0; i < count; i++)
+        length += iov[i].iov_len;
+    return pv_file_read_now(raw_fd(image), iov, count, offset) == (int64_t)length ? 0 : -EAGAIN;
+}
+
 static int raw_write(struct pv_block_image *image, const struct iovec *iov, unsigned count,
                      uint64_t offset)
 {
@@ -174,6 +187,7 @@ static void raw_close(struct pv_block_image *image)
 static const struct pv_block_image_ops raw_ops = {
     .name = "raw",
     .read = raw_read,
+    .read_now = raw_read_now,
     .write = raw_write,
     .flush = raw_flush,
     .discard = raw_discard,
