@@ -17,7 +17,7 @@
 #include <string.h>
 
 /* What a thread takes at once. */
-#define PIECE_BYTES ((size_t)2 << 20)
+#define PIECE_BYTES ((size_t)512 << 10)
 
 bool pv_disk_all_zero(const uint8_t *data, size_t size)
 {
