@@ -56,6 +56,7 @@ enum {
     OPTION_SYMBOLS,
     OPTION_GPU,
     OPTION_DISPLAY,
+    OPTION_SOUND,
 };
 
 static const struct option run_options[] = {
@@ -95,6 +96,7 @@ static const struct option run_options[] = {
     {"symbols", required_argument, NULL, OPTION_SYMBOLS},
     {"gpu", required_argument, NULL, OPTION_GPU},
     {"display", required_argument, NULL, OPTION_DISPLAY},
+    {"sound", required_argument, NULL, OPTION_SOUND},
     CLI_HELP_OPTION,
     {0},
 };
@@ -204,6 +206,7 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
     case OPTION_SYMBOLS: config->watch.symbols = value; break;
     case OPTION_GPU: ret = cli_parse_gpu(value, config, err); break;
     case OPTION_DISPLAY: ret = cli_parse_display(value, config, err); break;
+    case OPTION_SOUND: ret = cli_parse_sound(value, config, err); break;
     }
     return ret;
 }
@@ -470,6 +473,10 @@ const struct cli_command cli_run = {
             "                      who sees the GPU's picture: a file, written at the end and at\n"
             "                      each SIGUSR1; or VNC viewers, at port 5900 + N (default 0) of\n"
             "                      127.0.0.1 or a socket, with keyboard and tablet for the guest\n"
+            "  --sound none|null|sdl|[file=WAV][,record=WAV]\n"
+            "                      a sound card: that nobody hears, on the host's devices, or\n"
+            "                      whose sound goes to a WAV file and comes from another (default\n"
+            "                      none)\n"
             "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
             "  --watchdog none|reset|poweroff|pause\n"
             "                      gives the guest a watchdog (sbsa_gwdt); what when it bites\n"

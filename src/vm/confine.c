@@ -159,6 +159,8 @@ int pv_vm_confine_files(const struct pv_config *config, struct pv_error **err)
         grant_disk(&grants, &config->disks[i]);
     grant_sockets(&grants, config);
     grant_folder(&grants, config->console_log, PV_GRANT_CREATE);
+    grant_folder(&grants, config->sound_play, PV_GRANT_CREATE);
+    grant(&grants, config->sound_record, PV_GRANT_READ);
     for (size_t i = 0; i < config->grant_count; i++)
         grant(&grants, config->grants[i].path,
               config->grants[i].read_only ? PV_GRANT_READ : PV_GRANT_CREATE);

@@ -28,8 +28,8 @@ struct pv_vm_sockets {
 };
 
 /*
- * Disks and CD-ROMs on SCSI, console and ports, balloon, vsock, input devices. *out is set also on
- * failure, to be destroyed after the devices that were plugged in by then.
+ * Disks and CD-ROMs on SCSI, console and ports, balloon, vsock, input devices, sound. *out is set
+ * also on failure, to be destroyed after the devices that were plugged in by then.
  */
 int pv_vm_devices_create(struct pv_vm_devices **out, const struct pv_vm_sockets *sockets,
                          const struct pv_config *config, unsigned queues, struct pv_error **err);
