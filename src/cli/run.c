@@ -223,6 +223,7 @@ static int use_image(struct cli_run *request, const char *name, struct pv_error 
                             PV_CONFIG_MAX_DISKS);
     memmove(config->disks + 1, config->disks, config->disk_count * sizeof(config->disks[0]));
     config->disks[0] = (struct pv_config_disk){.path = request->image.disk};
+    config->window_title = name;
     config->disk_count++;
     if (!config->kernel) {
         config->kernel = request->image.kernel;
@@ -267,6 +268,11 @@ static void on_escape(void *opaque)
     end(opaque, "Ctrl-] q again");
 }
 
+static void on_close(void *opaque)
+{
+    end(opaque, "closing the window again");
+}
+
 static void on_console(void *opaque, const char *path)
 {
     fprintf(stderr, "pearvisor: console at %s\n", path);
@@ -300,6 +306,7 @@ int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opa
     struct session session = {0};
     const struct pv_vm_events events = {
         .console_escape = on_escape,
+        .window_closed = on_close,
         .console_ready = on_console,
         .port_ready = on_port,
         .opaque = &session,
@@ -469,10 +476,12 @@ const struct cli_command cli_run = {
             "                      a virtio-gpu: 2d shows a framebuffer, venus adds Vulkan on the\n"
             "                      host's driver (default none; 1280x800, 1 head, 4G that the\n"
             "                      guest can map at a time)\n"
-            "  --display none|png=FILE|vnc[=:N|=unix:PATH][,password=TEXT]\n"
-            "                      who sees the GPU's picture: a file, written at the end and at\n"
-            "                      each SIGUSR1; or VNC viewers, at port 5900 + N (default 0) of\n"
-            "                      127.0.0.1 or a socket, with keyboard and tablet for the guest\n"
+            "  --display none|window|png=FILE|vnc[=:N|=unix:PATH][,password=TEXT]\n"
+            "                      who sees the GPU's picture: you, in a window (Ctrl+Alt+F: full\n"
+            "                      screen, Ctrl+Alt+G: grabs the pointer); a file, written at the\n"
+            "                      end and at each SIGUSR1; or VNC viewers, at port 5900 + N\n"
+            "                      (default 0) of 127.0.0.1 or a socket. Window and VNC bring a\n"
+            "                      keyboard and a pointer for the guest\n"
             "  --sound none|null|sdl|[file=WAV][,record=WAV]\n"
             "                      a sound card: that nobody hears, on the host's devices, or\n"
             "                      whose sound goes to a WAV file and comes from another (default\n"

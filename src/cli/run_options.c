@@ -318,9 +318,14 @@ int cli_parse_display(char *text, struct pv_config *config, struct pv_error **er
         config->display = PV_DISPLAY_NONE;
         return 0;
     }
+    if (!strcmp(text, "window")) {
+        config->display = PV_DISPLAY_WINDOW;
+        return 0;
+    }
     if (strncmp(text, "png=", 4) != 0 || !text[4])
         return pv_error_set(
-            err, EINVAL, "--display '%s': use none, png=FILE, vnc, vnc=:N or vnc=unix:PATH", text);
+            err, EINVAL, "--display '%s': use none, window, png=FILE, vnc, vnc=:N or vnc=unix:PATH",
+            text);
     config->display = PV_DISPLAY_PNG;
     config->display_path = text + 4;
     return 0;

@@ -33,5 +33,6 @@ int pv_sdl_load(struct pv_sdl *sdl, struct pv_error **err)
             return pv_error_set(err, ENOTSUP, "SDL 2 is too old: it has no %s", calls[i].name);
         memcpy((char *)sdl + calls[i].place, &call, sizeof(call));
     }
+    sdl->SetHint(SDL_HINT_NO_SIGNAL_HANDLERS, "1"); /* signals are the loop's */
     return 0;
 }

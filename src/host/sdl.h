@@ -19,7 +19,39 @@ struct pv_error;
     X(GetNumAudioDevices)                                                                          \
     X(OpenAudioDevice)                                                                             \
     X(PauseAudioDevice)                                                                            \
-    X(CloseAudioDevice)
+    X(CloseAudioDevice)                                                                            \
+    X(RegisterEvents)                                                                              \
+    X(PushEvent)                                                                                   \
+    X(PollEvent)                                                                                   \
+    X(WaitEventTimeout)                                                                            \
+    X(CreateWindow)                                                                                \
+    X(DestroyWindow)                                                                               \
+    X(SetWindowTitle)                                                                              \
+    X(SetWindowSize)                                                                               \
+    X(GetWindowFlags)                                                                              \
+    X(SetWindowFullscreen)                                                                         \
+    X(SetWindowKeyboardGrab)                                                                       \
+    X(GetWindowID)                                                                                 \
+    X(CreateRenderer)                                                                              \
+    X(DestroyRenderer)                                                                             \
+    X(GetRendererOutputSize)                                                                       \
+    X(SetRenderDrawColor)                                                                          \
+    X(RenderClear)                                                                                 \
+    X(RenderCopy)                                                                                  \
+    X(RenderPresent)                                                                               \
+    X(RenderReadPixels)                                                                            \
+    X(CreateTexture)                                                                               \
+    X(DestroyTexture)                                                                              \
+    X(UpdateTexture)                                                                               \
+    X(SetTextureBlendMode)                                                                         \
+    X(CreateRGBSurfaceWithFormatFrom)                                                              \
+    X(FreeSurface)                                                                                 \
+    X(CreateColorCursor)                                                                           \
+    X(FreeCursor)                                                                                  \
+    X(SetCursor)                                                                                   \
+    X(GetDefaultCursor)                                                                            \
+    X(SetRelativeMouseMode)                                                                        \
+    X(GetModState)
 
 struct pv_sdl {
 #define X(name) __typeof__(&SDL_##name) name;

@@ -84,6 +84,7 @@ enum pv_config_display {
     PV_DISPLAY_NONE,
     PV_DISPLAY_PNG,
     PV_DISPLAY_VNC,
+    PV_DISPLAY_WINDOW,
 };
 
 enum pv_config_sound {
@@ -162,6 +163,7 @@ struct pv_config {
     const char *display_path; /* of the PNG file, or VNC's unix socket; NULL: VNC over TCP */
     uint16_t vnc_port;
     const char *vnc_password; /* or NULL */
+    const char *window_title; /* what the guest is called, or NULL */
 
     enum pv_config_sound sound;
     const char *sound_play, *sound_record; /* WAV files of PV_SOUND_FILE; either may be NULL */

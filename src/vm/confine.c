@@ -144,6 +144,10 @@ int pv_vm_confine_files(const struct pv_config *config, struct pv_error **err)
 {
     struct grants grants = {.count = 0};
     int ret = 0;
+    if (config->sound == PV_SOUND_SDL || config->display == PV_DISPLAY_WINDOW)
+        return pv_error_set(err, ENOTSUP,
+                            "confinement: windows and the host's sound need files and calls that "
+                            "it takes away; use VNC and --sound file=FILE, or --confine off");
     grant_system(&grants, config);
     grant(&grants, config->kernel, PV_GRANT_READ);
     grant(&grants, config->dtb, PV_GRANT_READ);

@@ -24,6 +24,7 @@ struct pv_vm_sockets {
     /* A port of the console has this path on the host. */
     void (*port_ready)(void *opaque, const char *name, const char *path);
     void (*disk_full)(void *opaque, bool full); /* pv_block_options.full of all disks */
+    void (*window_closed)(void *opaque);
     void *opaque;
 };
 
