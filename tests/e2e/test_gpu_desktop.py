@@ -21,6 +21,7 @@ from guest import Failure
 from viewer import Viewer
 
 LIMIT = 1800
+RETURN = 0xff0d
 
 
 class Desktop:
@@ -34,8 +35,7 @@ class Desktop:
         self.socket = folder / "vnc"
         self.vm = start("--kernel", stored / "vmlinuz", "--initrd", stored / "initrd.img",
                         "--append", append, "--disk", disk, "--memory", "2G", "--cpus", "2",
-                        "--net", "none", "--gpu", gpu, "--display", f"vnc=unix:{self.socket}",
-                        "--input", "keyboard,tablet")
+                        "--net", "none", "--gpu", gpu, "--display", f"vnc=unix:{self.socket}")
         self.vm.login(LIMIT)
         self.run("for i in $(seq 600); do [ ! -r /run/pearvisor-desktop.env ] || "
                  ". /run/pearvisor-desktop.env; "
@@ -101,9 +101,10 @@ def picture(desktop, _):
                     "kill -STOP $cube && sleep 2")
         seen.append(same_picture(desktop, viewer))
         desktop.run("kill -KILL $cube; wait $cube; sleep 2")
-    for key in b"touch /tmp/typed\r":
-        viewer.key(0xff0d if key == 0x0d else key, 1)
-        viewer.key(0xff0d if key == 0x0d else key, 0)
+    for key in [*b"touch /tmp/typed", RETURN]:
+        viewer.key(key, 1)
+        viewer.key(key, 0)
+        time.sleep(0.05)  # Linux keeps 64 events for who reads them
     desktop.run("for i in $(seq 60); do [ -e /tmp/typed ] && break; sleep 1; done; "
                 "sleep 2; [ -e /tmp/typed ]")
     seen.append(same_picture(desktop, viewer))

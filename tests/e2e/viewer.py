@@ -7,11 +7,13 @@ import struct
 import guest
 from guest import Failure
 
+RAW, ZRLE, DESKTOP_SIZE = 0, 16, -223
+
 
 class Viewer:
     """Takes pictures raw; understands the desktop-size pseudo-encoding."""
 
-    def __init__(self, path):
+    def __init__(self, path, encodings=(RAW, DESKTOP_SIZE)):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(60 * guest.PATIENCE)
         self.socket.connect(str(path))
@@ -24,9 +26,9 @@ class Viewer:
         if self.hear(4) != bytes(4):
             raise Failure("the viewer is let in")
         self.tell(b"\1")
-        self.width, self.height = struct.unpack(">HH", self.hear(24)[:4])
-        self.hear(len(b"PearVisor"))
-        self.tell(struct.pack(">BxHii", 2, 2, 0, -223))
+        self.width, self.height, name = struct.unpack(">HH16xI", self.hear(24))
+        self.hear(name)
+        self.tell(struct.pack(f">BxH{len(encodings)}i", 2, len(encodings), *encodings))
 
     def hear(self, size):
         data = b""
@@ -58,7 +60,7 @@ class Viewer:
                 raise Failure(f"an update, not message {kind}")
             for _ in range(count):
                 x, y, width, height, encoding = struct.unpack(">HHHHi", self.hear(12))
-                if encoding == -223:
+                if encoding == DESKTOP_SIZE:
                     self.width, self.height, left = width, height, None
                     continue
                 data = self.hear(4 * width * height)
