@@ -149,9 +149,9 @@ static size_t take_header(char *data, size_t one, size_t size, void *opaque)
     if (size >= 5 && !strncasecmp(data, "HTTP/", 5))
         d->version[0] = 0; /* another answer, as behind a redirect */
     else if (header_is(data, size, "ETag:", value) && *value == '"')
-        strcpy(d->version, value);
+        memcpy(d->version, value, sizeof(value));
     else if (header_is(data, size, "Last-Modified:", value) && !d->version[0])
-        strcpy(d->version, value);
+        memcpy(d->version, value, sizeof(value));
     return size;
 }
 

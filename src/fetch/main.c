@@ -96,7 +96,7 @@ static char *own_catalogue(void)
     return path;
 }
 
-static int pull(struct pull *pull, const char *catalogue)
+static int pull(const struct pull *request, const char *catalogue)
 {
     struct screen screen = {.terminal = isatty(STDERR_FILENO)};
     PV_CLEANUP_ERROR struct pv_error *err = NULL;
@@ -107,21 +107,17 @@ static int pull(struct pull *pull, const char *catalogue)
         fputs("pearvisor: image pull: HOME is not set; set PEARVISOR_HOME\n", stderr);
         return 1;
     }
-    const char *catalogues[] = {users, own, NULL};
-    if (catalogue) {
-        catalogues[0] = catalogue;
-        catalogues[1] = users;
-        catalogues[2] = own;
-    }
-    pull->library = library;
-    pull->catalogues = catalogues;
-    pull->catalogue_count = catalogue ? 3 : 2;
-    pull->stage = show_stage;
-    pull->opaque = &screen;
-    pull->progress = (struct fetch_progress){show_progress, &screen};
+    const char *catalogues[] = {catalogue, users, own};
+    struct pull pull = *request;
+    pull.library = library;
+    pull.catalogues = catalogues + !catalogue;
+    pull.catalogue_count = PV_ARRAY_SIZE(catalogues) - !catalogue;
+    pull.stage = show_stage;
+    pull.opaque = &screen;
+    pull.progress = (struct fetch_progress){show_progress, &screen};
     int ret = fetch_begin(&err);
     if (ret == 0)
-        ret = pull_run(pull, &err);
+        ret = pull_run(&pull, &err);
     clear_line(&screen);
     if (ret < 0)
         fprintf(stderr, "pearvisor: image pull: %s\n", pv_error_message(err));

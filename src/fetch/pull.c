@@ -110,7 +110,7 @@ static int remove_folder(const char *path)
     if (!dir)
         return errno == ENOENT ? 0 : -errno;
     for (struct dirent *entry; (entry = readdir(dir));)
-        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             unlinkat(dirfd(dir), entry->d_name, 0);
     closedir(dir);
     return rmdir(path) < 0 ? -errno : 0;
@@ -286,7 +286,7 @@ static int check_image(const char *path, struct pv_error **err)
     int ret = pv_disk_info(&info, path, err);
     if (ret < 0)
         return ret;
-    if (strcmp(info.format, "raw") && strcmp(info.format, "qcow2"))
+    if (strcmp(info.format, "raw") != 0 && strcmp(info.format, "qcow2") != 0)
         ret = pv_error_set(err, EINVAL, "%s: of format %s; images are raw or qcow2", path,
                            info.format);
     else if (info.backing || info.data_file)
