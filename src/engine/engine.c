@@ -15,6 +15,10 @@
  * A suspended vCPU (PSCI CPU_SUSPEND) sleeps here, or inside vcpu_run where the engine has its
  * interrupts elsewhere and only the engine can tell when one comes.
  *
+ * A sleep that ends soon is not worth the host's going to sleep and waking up, which is tens of
+ * microseconds: a vCPU in WFI first looks at its attention word for a while, as long as its last
+ * sleeps were short. One whose sleeps are long looks once.
+ *
  * PV_ATTENTION_STOP is only ever set and cleared with the mutex held, so a reason to stop that was
  * given before the vCPU took the mutex is seen there, and one given later finds the bit set.
  */
@@ -31,6 +35,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+
+/* How long a vCPU in WFI looks before it sleeps: at first, and at most. */
+#define POLL_MIN_NS UINT64_C(10000)
+#define POLL_MAX_NS UINT64_C(100000)
 
 enum power {
     POWER_OFF,
@@ -59,6 +67,7 @@ struct pv_vcpu_runner {
     struct request *request; /* for the vCPU's thread to carry out */
     _Atomic bool sleeping;
     _Atomic uint64_t wfi_waits;
+    uint64_t poll_ns; /* how long to look before the next sleep; the vCPU's thread only */
 };
 
 /* Something to be done on a vCPU's thread while it does not execute. */
@@ -76,6 +85,7 @@ struct pv_engine_private {
     unsigned pauses;
     bool started;
     bool quitting;
+    bool polls; /* each vCPU may have a CPU of the host's for itself */
 };
 
 /* Hardware comes first, then what is fast, then the reference. */
@@ -206,6 +216,7 @@ static int alloc_generic(struct pv_engine **out, const struct pv_engine_ops *ops
         return -ENOMEM;
     }
     memcpy(mpidr, config->mpidr, config->vcpus * sizeof(*mpidr));
+    engine->private->polls = config->vcpus <= pv_host_cpus();
     pthread_mutex_init(&engine->private->lock, NULL);
     pthread_cond_init(&engine->private->changed, NULL);
     if (alloc_vcpus(engine) < 0) {
@@ -383,15 +394,51 @@ static bool wait_runnable(struct pv_vcpu *vcpu)
     return false;
 }
 
+/* In WFI: whether the sleep is over before it has begun. */
+static bool poll_wfi(struct pv_vcpu *vcpu, uint64_t since)
+{
+    const uint64_t until = since + vcpu->runner->poll_ns;
+    for (;;) {
+        if (atomic_load_explicit(&vcpu->attention, memory_order_relaxed))
+            return true;
+        const uint64_t now = pv_clock_ns();
+        if (vcpu->wake_at && now >= vcpu->wake_at)
+            return true;
+        if (now >= until)
+            return false;
+        pv_thread_relax();
+    }
+}
+
+/* Learns from a sleep how long to look before the next one. */
+static void learn_poll(struct pv_vcpu_runner *runner, uint64_t slept)
+{
+    if (slept > POLL_MAX_NS)
+        runner->poll_ns = 0;
+    else if (slept > runner->poll_ns)
+        runner->poll_ns = PV_MIN(PV_MAX(2 * runner->poll_ns, POLL_MIN_NS), POLL_MAX_NS);
+}
+
 /* Lock held; gives it up while sleeping. */
 static void sleep_wfi(struct pv_vcpu *vcpu)
 {
+    struct pv_engine_private *private = vcpu->engine->private;
     struct pv_vcpu_runner *runner = vcpu->runner;
     atomic_fetch_add_explicit(&runner->wfi_waits, 1, memory_order_relaxed);
+    const uint64_t since = private->polls ? pv_clock_ns() : 0;
+    if (runner->poll_ns) {
+        pthread_mutex_unlock(&private->lock);
+        const bool over = poll_wfi(vcpu, since);
+        pthread_mutex_lock(&private->lock);
+        if (over)
+            return;
+    }
     atomic_store(&runner->sleeping, true);
     while (!atomic_load(&vcpu->attention) && !time_to_wake(vcpu))
         park(vcpu, vcpu->wake_at);
     atomic_store(&runner->sleeping, false);
+    if (private->polls)
+        learn_poll(runner, pv_clock_ns() - since);
 }
 
 /*

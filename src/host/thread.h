@@ -5,6 +5,24 @@
 
 #include <pthread.h>
 #include <stdint.h>
+#include <unistd.h>
+
+/* How many CPUs are online, at least 1. */
+static inline unsigned pv_host_cpus(void)
+{
+    const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    return cpus > 0 ? (unsigned)cpus : 1;
+}
+
+/* For loops that wait for another thread: gives this core's other thread, if any, the time. */
+static inline void pv_thread_relax(void)
+{
+#ifdef __x86_64__
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
 
 /* Names the calling thread (at most 15 characters) in the host's lists. */
 void pv_thread_name(const char *name);

@@ -476,8 +476,8 @@ static void *work(void *opaque)
 
 static unsigned count_threads(bool late)
 {
-    const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    return (unsigned)PV_MIN(PV_MAX(late ? cpus / 2 : cpus, 1L), (long)MAX_THREADS);
+    const unsigned cpus = pv_host_cpus();
+    return PV_MIN(PV_MAX(late ? cpus / 2 : cpus, 1u), MAX_THREADS);
 }
 
 /* As many as can be had; at least one is. */

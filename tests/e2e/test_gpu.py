@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """virtio-gpu with a stock Debian kernel's driver: what the guest's framebuffer holds is what the
-PNG file and a VNC viewer show, byte for byte."""
+PNG file, a VNC viewer and a window show, byte for byte."""
 
 import argparse
 import hashlib
 import signal
-import socket
 import struct
 import sys
 import tempfile
@@ -15,7 +14,9 @@ import zlib
 from pathlib import Path
 
 import guest
+import xserver
 from guest import Failure
+from viewer import Viewer
 
 sys.path.insert(0, str(guest.ROOT / "tools/image-builder"))
 sys.dont_write_bytecode = True
@@ -147,70 +148,6 @@ def png(start, args, folder):
         raise Failure("the last picture is kept at the end")
 
 
-class Viewer:
-    """A VNC viewer that takes whole pictures, raw."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60 * guest.PATIENCE)
-        self.socket.connect(str(path))
-        if self.hear(12) != b"RFB 003.008\n":
-            raise Failure("the server speaks RFB 3.8")
-        self.tell(b"RFB 003.008\n")
-        if self.hear(2) != b"\1\1":
-            raise Failure("no password is asked for")
-        self.tell(b"\1")
-        if self.hear(4) != bytes(4):
-            raise Failure("the viewer is let in")
-        self.tell(b"\1")
-        self.width, self.height = struct.unpack(">HH", self.hear(24)[:4])
-        self.hear(len(b"PearVisor"))
-        self.tell(struct.pack(">BxHii", 2, 2, 0, -223))
-
-    def hear(self, size):
-        data = b""
-        while len(data) < size:
-            part = self.socket.recv(size - len(data))
-            if not part:
-                raise Failure("the server does not hang up")
-            data += part
-        return data
-
-    def tell(self, data):
-        self.socket.sendall(data)
-
-    def key(self, keysym, down):
-        self.tell(struct.pack(">BBxxI", 4, down, keysym))
-
-    def picture(self):
-        """Asks for the whole picture, until it has all of it in one size."""
-        pixels, left = None, None
-        while left is None or left > 0:
-            if left is None:
-                pixels = bytearray(4 * self.width * self.height)
-                left = self.width * self.height
-                self.tell(struct.pack(">BBHHHH", 3, 0, 0, 0, self.width, self.height))
-            else:
-                self.tell(struct.pack(">BBHHHH", 3, 1, 0, 0, self.width, self.height))
-            kind, count = struct.unpack(">BxH", self.hear(4))
-            if kind != 0:
-                raise Failure(f"an update, not message {kind}")
-            for _ in range(count):
-                x, y, width, height, encoding = struct.unpack(">HHHHi", self.hear(12))
-                if encoding == -223:
-                    self.width, self.height, left = width, height, None
-                    continue
-                data = self.hear(4 * width * height)
-                if left is None:
-                    continue
-                for row in range(height):
-                    at = 4 * ((y + row) * self.width + x)
-                    pixels[at:at + 4 * width] = data[4 * width * row:4 * width * (row + 1)]
-                left -= width * height
-        pixels[3::4] = bytes(self.width * self.height)
-        return self.width, self.height, bytes(pixels)
-
-
 def vnc(start, args, folder):
     path = folder / "vnc"
     vm = Shell(start, args, folder, "--gpu", f"2d,size={WIDTH}x{HEIGHT}", "--display",
@@ -229,20 +166,59 @@ def vnc(start, args, folder):
     vm.end()
 
 
-TESTS = {"png": png, "vnc": vnc}
+def wait_until(what, check):
+    for _ in range(300 * guest.PATIENCE):
+        if check():
+            return
+        time.sleep(0.1)
+    raise Failure(what)
+
+
+def window(start, args, folder):
+    with xserver.Screen(WIDTH + 200, HEIGHT + 100) as screen:
+        vm = Shell(start, args, folder, "--gpu", f"2d,size={WIDTH}x{HEIGHT}", "--display",
+                   "window")
+        wait_until("there is a window", lambda: screen.window())
+        screen.move(screen.window(), 0, 0)
+        settle(vm, "seen in a window")
+        wait_until("the window shows the framebuffer", lambda: hashlib.md5(
+            screen.pixels(WIDTH, HEIGHT)).hexdigest() == vm.framebuffer())
+        check_picture(vm, (WIDTH, HEIGHT, screen.pixels(WIDTH, HEIGHT)))
+
+        # What the viewer types arrives at the guest's keyboard: press and release of KEY_A.
+        vm.run("dd if=/dev/input/event0 of=/keys bs=24 count=4 2>/dev/null & sleep 1")
+        screen.point(100, 100)
+        screen.key(38)
+        events = vm.run("sleep 2; od -A n -t u2 -v -w24 /keys").split("\n")
+        codes = [tuple(map(int, event.split()[8:11])) for event in events]
+        if codes != [(1, 30, 1), (0, 0, 0), (1, 30, 0), (0, 0, 0)]:
+            raise Failure(f"the key that was typed, not {codes}")
+
+        # The guest is asked for the window's size, and takes it; the console takes only smaller ones.
+        screen.resize(screen.window(), WIDTH - 64, HEIGHT - 40)
+        wait_until("the guest knows the window's size", lambda: vm.run(
+            "head -n 1 /sys/class/drm/card*-Virtual-1/modes") == f"{WIDTH - 64}x{HEIGHT - 40}")
+        screen.close(screen.window())
+        vm.vm.expect("asking the guest to power off; closing the window again", 30)
+        screen.close(screen.window())
+        vm.vm.wait(30)
+
+
+TESTS = {"png": png, "vnc": vnc, "window": window}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--release", default="13")
-    parser.add_argument("--test", action="append", choices=TESTS)
+    parser.add_argument("--test", action="append", choices=TESTS, help="default: png, vnc")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pearvisor-") as folder:
-        for name in args.test or TESTS:
+        for name in args.test or ["png", "vnc"]:
             print(f"{name} ...", flush=True)
             if status := guest.main(TESTS[name], args, Path(folder)):
                 return status
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

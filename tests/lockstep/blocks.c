@@ -11,6 +11,9 @@
  * Registers are chosen from a few more often than not, so that instructions depend on one another,
  * and half of them hold addresses: inside the memory, at its ends, where nothing is mapped.
  *
+ * In another quarter most are accesses by one base register, at small distances: a translator may
+ * treat those together.
+ *
  * With an odd seed the VM has a second vCPU, which never runs: atomics are other code then.
  */
 #include "base/error.h"
@@ -157,19 +160,44 @@ static void add(struct test *t, const char *name, uint32_t word)
     t->words[t->count++] = word;
 }
 
+static bool has_offset(const struct pattern *p)
+{
+    static const char *const kinds[] = {"_UIMM", "_UR", "_POST", "_PRE", "_OFF", NULL};
+    for (unsigned i = 0; kinds[i]; i++)
+        if (strstr(p->name, kinds[i]))
+            return starts(p->name, "LD") || starts(p->name, "ST");
+    return false;
+}
+
+/* By this base register, at a small distance: of imm12, imm7 of pairs and imm9 few bits count. */
+static uint32_t near(const struct pattern *p, uint32_t word, unsigned base)
+{
+    word = (word & ~(31u << 5)) | base << 5;
+    if (strstr(p->name, "_UIMM"))
+        return word & ~(0x3ffu << 12);
+    if (starts(p->name, "LDP") || starts(p->name, "STP"))
+        return word >> 21 & 1 ? word | 0x38u << 15 : word & ~(0x38u << 15);
+    return word >> 20 & 1 ? word | 0x1c0u << 12 : word & ~(0x1c0u << 12);
+}
+
 static void random_block(struct test *t, unsigned el)
 {
-    const unsigned count = 1 + (unsigned)(next(t) % INSNS_MAX);
+    const unsigned count = 1 + (unsigned)(next(t) % INSNS_MAX), base = some_register(t);
+    const bool is_near = next(t) % 4 == 0;
     t->count = 0;
     while (t->count < count) {
         const struct pattern *p = &t->patterns[next(t) % t->pattern_count];
         uint32_t word = (uint32_t)next(t);
+        if (is_near && !has_offset(p) && next(t) % 32)
+            continue;
         if (!wanted(p, el, t))
             continue;
         const unsigned at[4] = {0, 5, 10, 16};
         for (unsigned i = 0; i < 4; i++)
             if (i != 2 || next(t) & 1)
                 word = (word & ~(31u << at[i])) | some_register(t) << at[i];
+        if (is_near && has_offset(p) && next(t) % 8)
+            word = near(p, word, base);
         word = forward(t, p, (word & ~p->mask) | p->value);
         struct a64_insn insn;
         a64_decode(word, &insn);

@@ -61,6 +61,7 @@ struct cpu_jit {
     uint32_t flags;                 /* NZCV as lahf and seto leave them in AX; jit/flags.h */
     uint32_t mode;                  /* enum jit_mode bits */
     uint64_t scratch[2];            /* for the code of one instruction */
+    uint64_t near[4];               /* for the code of one block; jit/a64/near.c */
     uint64_t exits[4], lookups;     /* statistics: by kind, and by physical address */
     uint32_t at;                    /* jit->on_block: the offset in the page of what ran last */
     uint64_t emptied; /* how often the cache had been, when the jump cache was last right */

@@ -3,9 +3,12 @@
  * The identity of the PE: exactly what is there, no more.
  *
  * Armv8.2 without what costs an emulator more than it gives a guest: no pointer authentication,
- * SVE, MTE, EL2, EL3, AArch32 or PMU. MIDR_EL1 is nobody's product, so that no erratum workaround
- * applies; E0PD, CSV2=3 and CSV3 together keep kernels from page-table isolation and branch
- * predictor mitigations that would protect nothing here.
+ * SVE, MTE, EL2, EL3, AArch32 or PMU. E0PD, CSV2=3 and CSV3 together keep kernels from page-table
+ * isolation and branch predictor mitigations that would protect nothing here.
+ *
+ * MIDR_EL1 is a Neoverse N1's, an Armv8.2 core with just these features: glibc before 2.38 copies
+ * memory by vector registers only on cores that it knows, which is 1.4 times as fast. The errata
+ * that kernels know of it cost less (a TLBI is issued twice: 5% of a fork).
  */
 #include "engine/interp/idregs.h"
 
@@ -18,7 +21,7 @@ static const struct {
     uint32_t sysreg;
     uint64_t value;
 } idregs[] = {
-    {PV_SYSREG(3, 0, 0, 0, 0), 0x000f0510}, /* MIDR_EL1: implementer 0, reserved for software */
+    {PV_SYSREG(3, 0, 0, 0, 0), 0x414fd0c1}, /* MIDR_EL1: Neoverse N1 r4p1 */
     {PV_SYSREG(3, 0, 0, 0, 6), 0},          /* REVIDR_EL1 */
     {PV_SYSREG(3, 1, 0, 0, 7), 0},          /* AIDR_EL1 */
 

@@ -32,6 +32,7 @@ void jit_call(struct jit_translator *t)
     jit_v_flush(t);
     x64_mov_imm(&t->code, X64_RAX, record_of(t));
     x64_call_to(&t->code, t->jit->stubs.handler);
+    jit_near_forget(t, t->near_live[t->index]);
     jit_nzcv_lost(t);
     jit_v_forget(t);
     t->sp_aligned = false;
@@ -45,12 +46,28 @@ static struct jit_cold *add_cold(struct jit_translator *t, enum jit_cold_kind ki
     return cold;
 }
 
-struct jit_cold *jit_slow(struct jit_translator *t, enum x64_cond cond)
+static struct jit_cold *add_handler(struct jit_translator *t)
 {
     struct jit_cold *cold = add_cold(t, JIT_COLD_HANDLER);
     cold->index = record_of(t);
+    cold->near_live = t->near_live[t->index];
     jit_v_dirty(&t->vregs, cold->saves);
+    return cold;
+}
+
+struct jit_cold *jit_slow(struct jit_translator *t, enum x64_cond cond)
+{
+    struct jit_cold *cold = add_handler(t);
     x64_jcc(&t->code, cond, &cold->here);
+    return cold;
+}
+
+struct jit_cold *jit_cold_near(struct jit_translator *t)
+{
+    const uint32_t handler = t->cold_count;
+    add_handler(t);
+    struct jit_cold *cold = add_cold(t, JIT_COLD_NEAR);
+    cold->index = handler;
     return cold;
 }
 
@@ -207,6 +224,7 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
         jit_v_save(t, cold->saves);
         x64_mov_imm(&t->code, X64_RAX, cold->index);
         x64_call_to(&t->code, jit->stubs.handler);
+        jit_near_forget(t, cold->near_live);
         jit_v_reload(t, cold->vregs);
         x64_jmp(&t->code, &cold->back);
         break;
@@ -232,6 +250,7 @@ static void emit_cold(struct jit_translator *t, struct jit_cold *cold)
         jit_nzcv_from_rax(t);
         x64_jmp(&t->code, &cold->good);
         break;
+    case JIT_COLD_NEAR: jit_near_cold_emit(t, cold); break;
     }
 }
 
@@ -388,6 +407,7 @@ struct jit_block *jit_translate(struct jit *jit, struct jit_room *room, uint64_t
     decode(&t, pa, host);
     block->lines = lines_of(&t, t.count);
     jit_nzcv_liveness(&t);
+    jit_near_find(&t);
     translate_block(&t);
     if (t.code.overflow) /* cannot be: JIT_BLOCK_CODE is enough for any */
         pv_error_log(PV_LOG_JIT, "block at %#" PRIx64 " is too large", pa);

@@ -61,6 +61,23 @@ struct jit_loop {
     uint32_t first_read, written, used; /* vector registers, as the first pass has seen them */
 };
 
+/* Accesses near each other, which share one lookup of the TLB; a64/near.c. */
+struct jit_near {
+    uint8_t first, last; /* places in the block of the first and the last of them */
+    uint8_t place;       /* in cpu_jit.near; JIT_NEAR_PLACES: it is no group after all */
+    bool write;
+    int32_t low, high; /* what they touch, from the base as it is at the first */
+};
+#define JIT_NEAR_GROUPS 32u
+#define JIT_NEAR_PLACES PV_ARRAY_SIZE(((struct cpu_jit *)0)->near)
+
+/* One of them that has to look up for itself. */
+struct jit_near_cold {
+    uint8_t index, size; /* place in the block; bytes */
+    bool write, first;
+    int32_t offset; /* from the base, if it is not the first */
+};
+
 /* A way out of the straight code, emitted behind it. */
 enum jit_cold_kind {
     JIT_COLD_HANDLER, /* the handler executes the instruction; goes on behind it */
@@ -69,16 +86,19 @@ enum jit_cold_kind {
     JIT_COLD_LEAVE,   /* leaves to go on at an address */
     JIT_COLD_EXECUTE, /* leaves to have the handler execute the instruction */
     JIT_COLD_FLAGS,   /* puts a constant into host flags and goes to `good` */
+    JIT_COLD_NEAR,    /* looks the TLB up for one access of a group and goes to `good` */
 };
 
 struct jit_cold {
     enum jit_cold_kind kind;
     struct x64_label here; /* those that come here */
     struct x64_label back; /* HANDLER */
-    struct x64_label good; /* FLAGS; HANDLER with a check: the result is right after all */
+    struct x64_label good; /* FLAGS, NEAR; HANDLER with a check: the result is right after all */
     uint8_t check;         /* the XMM register to look at more closely, 0 for none */
     bool is_double;
-    uint32_t index;    /* HANDLER, EXECUTE, LINK: of the record or link */
+    uint8_t near_live; /* HANDLER: places of cpu_jit.near that are used behind it */
+    struct jit_near_cold near;
+    uint32_t index;    /* HANDLER, EXECUTE, LINK: of the record or link; NEAR: of the HANDLER */
     size_t site;       /* LINK: offset of the displacement to point here, 0 for none */
     int64_t delta;     /* JUMP, LEAVE: the target relative to the page */
     uint8_t saves[16]; /* HANDLER, LEAVE: what of jit_vregs.guest struct cpu has not */
@@ -106,6 +126,11 @@ struct jit_translator {
     struct jit_cold cold[JIT_COLD_MAX];
     struct jit_vregs vregs;
     struct jit_loop loop;
+    unsigned near_count;
+    struct jit_near near[JIT_NEAR_GROUPS];
+    uint8_t near_of[JIT_BLOCK_MAX];   /* its group plus 1, or 0 */
+    int32_t near_at[JIT_BLOCK_MAX];   /* its first byte, from the base as it was at the first */
+    uint8_t near_live[JIT_BLOCK_MAX]; /* places that are used behind it */
     unsigned products; /* place in the block behind the instruction that left products in XMM0, 1 */
 };
 
@@ -135,9 +160,10 @@ void jit_read_to(struct jit_translator *t, unsigned size, enum x64_reg to, unsig
  */
 enum x64_reg jit_target(unsigned n, enum x64_reg scratch);
 void jit_wrote(struct jit_translator *t, unsigned n, enum x64_reg from);
-/* For the common code: all pinned registers from and to struct cpu. */
-void jit_load_pinned(struct x64_code *c);
-void jit_store_pinned(struct x64_code *c);
+/* For the common code: the pinned registers from and to struct cpu, or only those of them that a
+ * function of the host's may change. */
+void jit_load_pinned(struct x64_code *c, bool scratch_only);
+void jit_store_pinned(struct x64_code *c, bool scratch_only);
 
 /* ---- Instructions that change no host flags when it matters (a64/int.c, a64/int_bits.c) ---- */
 
@@ -183,6 +209,8 @@ void jit_goto_if(struct jit_translator *t, enum x64_cond cond, int64_t delta);
 void jit_leave_if(struct jit_translator *t, enum x64_cond cond, unsigned at);
 /* The same, and executes the instruction there. */
 void jit_leave_to_execute_if(struct jit_translator *t, enum x64_cond cond);
+/* For one access of a group, with the handler that it may need; nothing jumps there yet. */
+struct jit_cold *jit_cold_near(struct jit_translator *t);
 /* When `cond` holds, goes to `good`, to be bound, by a way that puts flags.h's form into host
  * flags. */
 struct jit_cold *jit_cold_flags(struct jit_translator *t, enum x64_cond cond, uint32_t flags);
@@ -203,10 +231,28 @@ void jit_tlb(struct jit_translator *t, unsigned size, bool write, bool unprivile
  * RAX and RDX, which is the shorter way. RCX is free.
  */
 struct x64_rm jit_tlb_load(struct jit_translator *t, unsigned size, bool unprivileged);
+/* The parts of both: of RAX, compares (X64_NE: it is not there) and adds or fetches the addend. */
+enum tlb_bank jit_tlb_bank(const struct jit_translator *t);
+void jit_tlb_find(struct jit_translator *t, unsigned size, enum tlb_bank bank, bool write);
+void jit_tlb_add(struct jit_translator *t, enum tlb_bank bank, enum x64_reg to);
+void jit_tlb_addend(struct jit_translator *t, enum tlb_bank bank, enum x64_reg to);
 /* The same for accesses that must be aligned. What can be written can be read. */
 void jit_tlb_aligned(struct jit_translator *t, unsigned size, bool write);
+/* Goes to the handler when register rn is SP and misaligned. */
+void jit_check_sp(struct jit_translator *t, unsigned rn);
 /* RAX = base register plus offset; goes to the handler when the base is a misaligned SP. */
 void jit_base(struct jit_translator *t, unsigned rn, int64_t offset);
+/*
+ * Where the host has the `size` bytes that the instruction accesses, `offset` from its base
+ * register: by RAX, and RDX for a load. All of the above, for instructions that jit_near_find()
+ * knows. RCX is free.
+ */
+struct x64_rm jit_access(struct jit_translator *t, const struct a64_insn *insn, int64_t offset,
+                         unsigned size, bool write);
+/* near.c, before emission: finds groups. Then for translate.c: forgets those of a bit set. */
+void jit_near_find(struct jit_translator *t);
+void jit_near_forget(struct jit_translator *t, unsigned live);
+void jit_near_cold_emit(struct jit_translator *t, struct jit_cold *cold);
 /* Whether memory may be accessed inline at all in this mode. */
 static inline bool jit_inline_memory(const struct jit_translator *t)
 {

@@ -246,6 +246,9 @@ void jit_base_indexed(struct jit_translator *t, const struct a64_insn *insn);
 /* Base register += offset, when the access has been made. */
 void jit_write_back(struct jit_translator *t, unsigned rn, int64_t offset);
 
+/* ldst_simd.c: of a single register's load or store */
+unsigned jit_v_ldst_bytes(const struct a64_insn *insn);
+
 /* ---- int.c ---- */
 
 /* RCX = Rm extended as the instruction's option says, shifted left. */

@@ -25,62 +25,76 @@ static void load(struct jit_translator *t, unsigned rd, unsigned size, unsigned 
     jit_wrote(t, rd, to);
 }
 
-static void store(struct jit_translator *t, unsigned rd, unsigned size, int32_t offset)
+static void store(struct jit_translator *t, unsigned rd, unsigned size, struct x64_rm to)
 {
-    const struct x64_rm to = x64_m(X64_RAX, offset);
     if (rd == 31)
         x64_store_imm(&t->code, size, to, 0);
     else
         x64_store(&t->code, size, to, jit_read(t, rd, X64_RCX));
 }
 
-/* The access at the virtual address RAX, and the base register's write-back. */
-static void transfer(struct jit_translator *t, const struct a64_insn *insn, bool unprivileged,
-                     bool indexed)
+static unsigned opc_of(const struct a64_insn *insn)
 {
-    const unsigned size = 1u << (insn->word >> 30), opc = insn->word >> 22 & 3;
-    if (opc == OPC_STORE) {
+    return insn->word >> 22 & 3;
+}
+
+static unsigned size_of(const struct a64_insn *insn)
+{
+    return 1u << (insn->word >> 30);
+}
+
+/* The access at the virtual address RAX */
+static void transfer(struct jit_translator *t, const struct a64_insn *insn, bool unprivileged)
+{
+    const unsigned size = size_of(insn);
+    if (opc_of(insn) == OPC_STORE) {
         jit_tlb(t, size, true, unprivileged);
-        store(t, insn->rd, size, 0);
-        if (indexed)
-            jit_write_back(t, insn->rn, insn->imm);
+        store(t, insn->rd, size, x64_m(X64_RAX, 0));
     } else {
-        const struct x64_rm from = jit_tlb_load(t, size, unprivileged);
-        if (indexed)
-            jit_write_back(t, insn->rn, insn->imm);
-        load(t, insn->rd, size, opc, from);
+        load(t, insn->rd, size, opc_of(insn), jit_tlb_load(t, size, unprivileged));
     }
 }
 
+/* A load's base is written before its register, which may be the same one. */
 static bool single(struct jit_translator *t, const struct a64_insn *insn, int64_t offset,
-                   bool unprivileged, bool indexed)
+                   bool indexed)
 {
+    const unsigned size = size_of(insn), opc = opc_of(insn);
     if (!jit_inline_memory(t))
         return false;
-    jit_base(t, insn->rn, offset);
-    transfer(t, insn, unprivileged, indexed);
+    const struct x64_rm at = jit_access(t, insn, offset, size, opc == OPC_STORE);
+    if (opc == OPC_STORE)
+        store(t, insn->rd, size, at);
+    if (indexed)
+        jit_write_back(t, insn->rn, insn->imm);
+    if (opc != OPC_STORE)
+        load(t, insn->rd, size, opc, at);
     return true;
 }
 
 /* Scaled and unscaled offsets */
 bool jit_ldst_offset(struct jit_translator *t, const struct a64_insn *insn)
 {
-    return single(t, insn, insn->imm, false, false);
+    return single(t, insn, insn->imm, false);
 }
 
 bool jit_ldst_post(struct jit_translator *t, const struct a64_insn *insn)
 {
-    return single(t, insn, 0, false, true);
+    return single(t, insn, 0, true);
 }
 
 bool jit_ldst_pre(struct jit_translator *t, const struct a64_insn *insn)
 {
-    return single(t, insn, insn->imm, false, true);
+    return single(t, insn, insn->imm, true);
 }
 
 bool jit_ldst_unprivileged(struct jit_translator *t, const struct a64_insn *insn)
 {
-    return single(t, insn, insn->imm, true, false);
+    if (!jit_inline_memory(t))
+        return false;
+    jit_base(t, insn->rn, insn->imm);
+    transfer(t, insn, true);
+    return true;
 }
 
 bool jit_ldst_register(struct jit_translator *t, const struct a64_insn *insn)
@@ -88,7 +102,7 @@ bool jit_ldst_register(struct jit_translator *t, const struct a64_insn *insn)
     if (!jit_inline_memory(t))
         return false;
     jit_base_indexed(t, insn);
-    transfer(t, insn, false, false);
+    transfer(t, insn, false);
     return true;
 }
 
@@ -108,9 +122,8 @@ static void load_pair(struct jit_translator *t, const struct a64_insn *insn, uns
 {
     const bool sign = insn->word >> 30 == 1;
     const unsigned rd[2] = {insn->rd, insn->ra};
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 2; i++, from.disp += (int32_t)size) {
         enum x64_reg to = jit_target(rd[i], X64_RCX);
-        from.disp = (int32_t)(i * size);
         if (rd[i] == 31)
             continue;
         if (sign)
@@ -127,16 +140,15 @@ bool jit_ldst_pair(struct jit_translator *t, const struct a64_insn *insn)
     const bool is_load = insn->word >> 22 & 1, post = mode == 1, indexed = mode & 1;
     if (!jit_inline_memory(t))
         return false;
-    jit_base(t, insn->rn, post ? 0 : insn->imm);
+    struct x64_rm at = jit_access(t, insn, post ? 0 : insn->imm, 2 * size, !is_load);
     if (is_load) {
-        const struct x64_rm from = jit_tlb_load(t, 2 * size, false);
         if (indexed)
             jit_write_back(t, insn->rn, insn->imm);
-        load_pair(t, insn, size, from);
+        load_pair(t, insn, size, at);
     } else {
-        jit_tlb(t, 2 * size, true, false);
-        store(t, insn->rd, size, 0);
-        store(t, insn->ra, size, (int32_t)size);
+        store(t, insn->rd, size, at);
+        at.disp += (int32_t)size;
+        store(t, insn->ra, size, at);
         if (indexed)
             jit_write_back(t, insn->rn, insn->imm);
     }

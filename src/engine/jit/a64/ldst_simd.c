@@ -44,7 +44,7 @@ static void store(struct jit_translator *t, unsigned n, unsigned bytes, struct x
 
 /* ---- One register ---- */
 
-static unsigned bytes_of(const struct a64_insn *insn)
+unsigned jit_v_ldst_bytes(const struct a64_insn *insn)
 {
     return insn->word >> 23 & 1 ? 16 : 1u << (insn->word >> 30);
 }
@@ -52,7 +52,7 @@ static unsigned bytes_of(const struct a64_insn *insn)
 /* At the virtual address RAX */
 static void transfer(struct jit_translator *t, const struct a64_insn *insn)
 {
-    const unsigned bytes = bytes_of(insn);
+    const unsigned bytes = jit_v_ldst_bytes(insn);
     if (insn->word >> 22 & 1) {
         load(t, insn->rd, bytes, jit_tlb_load(t, bytes, false));
     } else {
@@ -68,8 +68,13 @@ bool jit_v_ldst(struct jit_translator *t, const struct a64_insn *insn)
     const bool post = indexed && !(insn->word >> 11 & 1);
     if (!jit_inline_memory(t))
         return false;
-    jit_base(t, insn->rn, post ? 0 : insn->imm);
-    transfer(t, insn);
+    const unsigned bytes = jit_v_ldst_bytes(insn);
+    const bool is_load = insn->word >> 22 & 1;
+    const struct x64_rm at = jit_access(t, insn, post ? 0 : insn->imm, bytes, !is_load);
+    if (is_load)
+        load(t, insn->rd, bytes, at);
+    else
+        store(t, insn->rd, bytes, at);
     if (indexed)
         jit_write_back(t, insn->rn, insn->imm);
     return true;
@@ -102,14 +107,15 @@ bool jit_v_ldst_pair(struct jit_translator *t, const struct a64_insn *insn)
     const bool is_load = insn->word >> 22 & 1, indexed = mode & 1;
     if (!jit_inline_memory(t))
         return false;
-    jit_base(t, insn->rn, mode == 1 ? 0 : insn->imm);
-    jit_tlb(t, 2 * bytes, !is_load, false);
+    const int64_t offset = mode == 1 ? 0 : insn->imm;
+    struct x64_rm at = jit_access(t, insn, offset, 2 * bytes, !is_load), second = at;
+    second.disp += (int32_t)bytes;
     if (is_load) {
-        load(t, insn->rd, bytes, at_rax);
-        load(t, insn->ra, bytes, rax_plus(bytes));
+        load(t, insn->rd, bytes, at);
+        load(t, insn->ra, bytes, second);
     } else {
-        store(t, insn->rd, bytes, at_rax);
-        store(t, insn->ra, bytes, rax_plus(bytes));
+        store(t, insn->rd, bytes, at);
+        store(t, insn->ra, bytes, second);
     }
     if (indexed)
         jit_write_back(t, insn->rn, insn->imm);

@@ -24,6 +24,11 @@ static enum tlb_bank bank_of(const struct jit_translator *t, bool unprivileged)
     return t->mode & JIT_PAN ? TLB_EL1_PAN : TLB_EL1;
 }
 
+enum tlb_bank jit_tlb_bank(const struct jit_translator *t)
+{
+    return bank_of(t, false);
+}
+
 static struct x64_rm entry_field(size_t offset)
 {
     return x64_mx(X64_RBP, X64_RCX, 0, (int32_t)offset - JIT_CPU_BIAS);
@@ -37,22 +42,23 @@ static void find_entry(struct jit_translator *t)
     x64_alu_imm(&t->code, X64_AND, 4, x64_r(X64_RCX), (TLB_ENTRIES - 1) * 32);
 }
 
-/* Goes to the handler unless RDX is the tag. */
-static void check_entry(struct jit_translator *t, enum tlb_bank bank, bool write)
+static void compare_tag(struct jit_translator *t, enum tlb_bank bank, bool write)
 {
     x64_alu(&t->code, X64_CMP, 8, X64_RDX,
             entry_field(write ? TLB_AT(bank, write) : TLB_AT(bank, read)));
-    jit_nzcv_lost(t);
-    jit_slow(t, X64_NE);
 }
 
-static void add_addend(struct jit_translator *t, enum tlb_bank bank)
+void jit_tlb_add(struct jit_translator *t, enum tlb_bank bank, enum x64_reg to)
 {
-    x64_alu(&t->code, X64_ADD, 8, X64_RAX, entry_field(TLB_AT(bank, addend)));
+    x64_alu(&t->code, X64_ADD, 8, to, entry_field(TLB_AT(bank, addend)));
 }
 
-/* Finds the entry for `size` bytes at RAX, and checks it. */
-static void look_up(struct jit_translator *t, unsigned size, enum tlb_bank bank, bool write)
+void jit_tlb_addend(struct jit_translator *t, enum tlb_bank bank, enum x64_reg to)
+{
+    x64_mov(&t->code, 8, to, entry_field(TLB_AT(bank, addend)));
+}
+
+void jit_tlb_find(struct jit_translator *t, unsigned size, enum tlb_bank bank, bool write)
 {
     find_entry(t);
     if (size > 1)
@@ -60,21 +66,29 @@ static void look_up(struct jit_translator *t, unsigned size, enum tlb_bank bank,
     else
         x64_mov(&t->code, 8, X64_RDX, x64_r(X64_RAX));
     x64_alu_imm(&t->code, X64_AND, 8, x64_r(X64_RDX), -(int32_t)PV_GUEST_PAGE);
-    check_entry(t, bank, write);
+    compare_tag(t, bank, write);
+}
+
+/* Finds the entry for `size` bytes at RAX; goes to the handler when it is not there. */
+static void look_up(struct jit_translator *t, unsigned size, enum tlb_bank bank, bool write)
+{
+    jit_tlb_find(t, size, bank, write);
+    jit_nzcv_lost(t);
+    jit_slow(t, X64_NE);
 }
 
 void jit_tlb(struct jit_translator *t, unsigned size, bool write, bool unprivileged)
 {
     const enum tlb_bank bank = bank_of(t, unprivileged);
     look_up(t, size, bank, write);
-    add_addend(t, bank);
+    jit_tlb_add(t, bank, X64_RAX);
 }
 
 struct x64_rm jit_tlb_load(struct jit_translator *t, unsigned size, bool unprivileged)
 {
     const enum tlb_bank bank = bank_of(t, unprivileged);
     look_up(t, size, bank, false);
-    x64_mov(&t->code, 8, X64_RDX, entry_field(TLB_AT(bank, addend)));
+    jit_tlb_addend(t, bank, X64_RDX);
     return x64_mx(X64_RAX, X64_RDX, 0, 0);
 }
 
@@ -86,11 +100,13 @@ void jit_tlb_aligned(struct jit_translator *t, unsigned size, bool write)
     x64_alu_imm(&t->code, X64_AND, 8, x64_r(X64_RDX),
                 -(int32_t)PV_GUEST_PAGE | ((int32_t)size - 1));
     const enum tlb_bank bank = bank_of(t, false);
-    check_entry(t, bank, write);
-    add_addend(t, bank);
+    compare_tag(t, bank, write);
+    jit_nzcv_lost(t);
+    jit_slow(t, X64_NE);
+    jit_tlb_add(t, bank, X64_RAX);
 }
 
-static void check_sp(struct jit_translator *t, unsigned rn)
+void jit_check_sp(struct jit_translator *t, unsigned rn)
 {
     if (rn != 31 || t->sp_aligned)
         return;
@@ -102,7 +118,7 @@ static void check_sp(struct jit_translator *t, unsigned rn)
 
 void jit_base(struct jit_translator *t, unsigned rn, int64_t offset)
 {
-    check_sp(t, rn);
+    jit_check_sp(t, rn);
     enum x64_reg base = jit_read(t, jit_sp(rn), X64_RAX);
     if (offset)
         x64_lea(&t->code, 8, X64_RAX, x64_m(base, (int32_t)offset));
@@ -113,7 +129,7 @@ void jit_base(struct jit_translator *t, unsigned rn, int64_t offset)
 void jit_base_indexed(struct jit_translator *t, const struct a64_insn *insn)
 {
     const unsigned option = insn->word >> 13 & 7, shift = (unsigned)insn->imm;
-    check_sp(t, insn->rn);
+    jit_check_sp(t, insn->rn);
     enum x64_reg base = jit_read(t, jit_sp(insn->rn), X64_RAX);
     if (shift <= 3 && (option == 3 || option == 7)) {
         enum x64_reg index = jit_read(t, insn->rm, X64_RCX);
