@@ -162,7 +162,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", default="gpu-13")
     parser.add_argument("--frames", type=int, default=1000, help="of each vkcube")
-    parser.add_argument("--seconds", type=float, default=2, help="of each scene")
+    parser.add_argument("--seconds", type=float, default=5, help="of each scene")
     parser.add_argument("--test", action="append", choices=TESTS)
     return guest.main(desktop_test, parser.parse_args())
 
