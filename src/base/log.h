@@ -33,6 +33,7 @@ struct pv_error;
     X(RNG, "rng")                                                                                  \
     X(GPU, "gpu")                                                                                  \
     X(DISPLAY, "display")                                                                          \
+    X(AUDIO, "audio")                                                                              \
     X(VENUS, "venus")                                                                              \
     X(VM, "vm")                                                                                    \
     X(IMAGE, "image")                                                                              \

@@ -56,6 +56,7 @@ enum {
     OPTION_SYMBOLS,
     OPTION_GPU,
     OPTION_DISPLAY,
+    OPTION_SOUND,
 };
 
 static const struct option run_options[] = {
@@ -95,6 +96,7 @@ static const struct option run_options[] = {
     {"symbols", required_argument, NULL, OPTION_SYMBOLS},
     {"gpu", required_argument, NULL, OPTION_GPU},
     {"display", required_argument, NULL, OPTION_DISPLAY},
+    {"sound", required_argument, NULL, OPTION_SOUND},
     CLI_HELP_OPTION,
     {0},
 };
@@ -204,6 +206,7 @@ static int parse_option(struct cli_run *request, int option, char *value, struct
     case OPTION_SYMBOLS: config->watch.symbols = value; break;
     case OPTION_GPU: ret = cli_parse_gpu(value, config, err); break;
     case OPTION_DISPLAY: ret = cli_parse_display(value, config, err); break;
+    case OPTION_SOUND: ret = cli_parse_sound(value, config, err); break;
     }
     return ret;
 }
@@ -220,6 +223,7 @@ static int use_image(struct cli_run *request, const char *name, struct pv_error 
                             PV_CONFIG_MAX_DISKS);
     memmove(config->disks + 1, config->disks, config->disk_count * sizeof(config->disks[0]));
     config->disks[0] = (struct pv_config_disk){.path = request->image.disk};
+    config->window_title = name;
     config->disk_count++;
     if (!config->kernel) {
         config->kernel = request->image.kernel;
@@ -264,6 +268,11 @@ static void on_escape(void *opaque)
     end(opaque, "Ctrl-] q again");
 }
 
+static void on_close(void *opaque)
+{
+    end(opaque, "closing the window again");
+}
+
 static void on_console(void *opaque, const char *path)
 {
     fprintf(stderr, "pearvisor: console at %s\n", path);
@@ -297,6 +306,7 @@ int cli_run_vm(const struct cli_run *run, void (*ready)(void *opaque), void *opa
     struct session session = {0};
     const struct pv_vm_events events = {
         .console_escape = on_escape,
+        .window_closed = on_close,
         .console_ready = on_console,
         .port_ready = on_port,
         .opaque = &session,
@@ -466,10 +476,16 @@ const struct cli_command cli_run = {
             "                      a virtio-gpu: 2d shows a framebuffer, venus adds Vulkan on the\n"
             "                      host's driver (default none; 1280x800, 1 head, 4G that the\n"
             "                      guest can map at a time)\n"
-            "  --display none|png=FILE|vnc[=:N|=unix:PATH][,password=TEXT]\n"
-            "                      who sees the GPU's picture: a file, written at the end and at\n"
-            "                      each SIGUSR1; or VNC viewers, at port 5900 + N (default 0) of\n"
-            "                      127.0.0.1 or a socket, with keyboard and tablet for the guest\n"
+            "  --display none|window|png=FILE|vnc[=:N|=unix:PATH][,password=TEXT]\n"
+            "                      who sees the GPU's picture: you, in a window (Ctrl+Alt+F: full\n"
+            "                      screen, Ctrl+Alt+G: grabs the pointer); a file, written at the\n"
+            "                      end and at each SIGUSR1; or VNC viewers, at port 5900 + N\n"
+            "                      (default 0) of 127.0.0.1 or a socket. Window and VNC bring a\n"
+            "                      keyboard and a pointer for the guest\n"
+            "  --sound none|null|sdl|[file=WAV][,record=WAV]\n"
+            "                      a sound card: that nobody hears, on the host's devices, or\n"
+            "                      whose sound goes to a WAV file and comes from another (default\n"
+            "                      none)\n"
             "  --msi its|v2m       what takes PCI devices' messages (default its)\n"
             "  --watchdog none|reset|poweroff|pause\n"
             "                      gives the guest a watchdog (sbsa_gwdt); what when it bites\n"

@@ -318,11 +318,40 @@ int cli_parse_display(char *text, struct pv_config *config, struct pv_error **er
         config->display = PV_DISPLAY_NONE;
         return 0;
     }
+    if (!strcmp(text, "window")) {
+        config->display = PV_DISPLAY_WINDOW;
+        return 0;
+    }
     if (strncmp(text, "png=", 4) != 0 || !text[4])
         return pv_error_set(
-            err, EINVAL, "--display '%s': use none, png=FILE, vnc, vnc=:N or vnc=unix:PATH", text);
+            err, EINVAL, "--display '%s': use none, window, png=FILE, vnc, vnc=:N or vnc=unix:PATH",
+            text);
     config->display = PV_DISPLAY_PNG;
     config->display_path = text + 4;
+    return 0;
+}
+
+int cli_parse_sound(char *text, struct pv_config *config, struct pv_error **err)
+{
+    static const char *const kinds[] = {
+        [PV_SOUND_NONE] = "none", [PV_SOUND_NULL] = "null", [PV_SOUND_SDL] = "sdl"};
+    config->sound_play = config->sound_record = NULL;
+    for (size_t i = 0; i < PV_ARRAY_SIZE(kinds); i++)
+        if (kinds[i] && !strcmp(text, kinds[i])) {
+            config->sound = (enum pv_config_sound)i;
+            return 0;
+        }
+    config->sound = PV_SOUND_FILE;
+    while (text) {
+        char *part = strsep(&text, ",");
+        if (!strncmp(part, "file=", 5) && part[5])
+            config->sound_play = part + 5;
+        else if (!strncmp(part, "record=", 7) && part[7])
+            config->sound_record = part + 7;
+        else
+            return pv_error_set(
+                err, EINVAL, "--sound '%s': use none, null, sdl, file=FILE or record=FILE", part);
+    }
     return 0;
 }
 

@@ -22,6 +22,7 @@ int cli_parse_input(char *text, struct pv_config *config, struct pv_error **err)
 int cli_parse_trace(char *text, struct pv_engine_watch *watch, struct pv_error **err);
 int cli_parse_gpu(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_display(char *text, struct pv_config *config, struct pv_error **err);
+int cli_parse_sound(char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_virtio(const char *text, struct pv_config *config, struct pv_error **err);
 int cli_parse_confine(const char *text, struct pv_config *config, struct pv_error **err);
 /* Only checked: it is pearvisord that reads it. */

@@ -134,6 +134,9 @@ void pv_display_move_cursor(struct pv_display *display, unsigned head, int32_t x
     pthread_mutex_lock(&display->lock);
     display->heads[head].cursor.x = x;
     display->heads[head].cursor.y = y;
+    for (struct pv_display_listener *l = display->listeners; l; l = l->next)
+        if (l->moved)
+            l->moved(l->opaque, head);
     pthread_mutex_unlock(&display->lock);
 }
 

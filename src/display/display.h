@@ -82,7 +82,8 @@ void pv_display_move_cursor(struct pv_display *display, unsigned head, int32_t x
 struct pv_display_listener {
     void (*mode)(void *opaque, unsigned head, const struct pv_surface *before);
     void (*damage)(void *opaque, unsigned head, const struct pv_rect *rect);
-    void (*cursor)(void *opaque, unsigned head);
+    void (*cursor)(void *opaque, unsigned head); /* its shape */
+    void (*moved)(void *opaque, unsigned head);  /* only its place */
     void *opaque;
     struct pv_display_listener *next; /* the display's */
 };
@@ -108,8 +109,12 @@ struct pv_display_input {
      * the wheel was turned, away from the viewer being positive. */
     void (*pointer)(void *opaque, unsigned head, int32_t x, int32_t y, unsigned buttons,
                     int32_t wheel);
+    /* Likewise, for a pointer that goes by so much and knows no place. */
+    void (*motion)(void *opaque, int32_t dx, int32_t dy, unsigned buttons, int32_t wheel);
     /* The viewer wants a head of that size; the guest decides. */
     void (*resize)(void *opaque, unsigned head, uint32_t width, uint32_t height);
+    /* The viewer has had enough. */
+    void (*closed)(void *opaque);
     void *opaque;
 };
 

@@ -11,6 +11,12 @@ int pv_display_sink_save(struct pv_display_sink *sink, struct pv_error **err)
     return sink->ops->save ? sink->ops->save(sink, err) : 0;
 }
 
+void pv_display_sink_stop(struct pv_display_sink *sink)
+{
+    if (sink->ops->stop)
+        sink->ops->stop(sink);
+}
+
 void pv_display_sink_destroy(struct pv_display_sink *sink)
 {
     if (sink)

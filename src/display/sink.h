@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What shows a display to someone, or keeps its picture: `none`, `png` and `vnc`. All calls on the
- * sink's loop, or while that does not run.
+ * What shows a display to someone, or keeps its picture: `none`, `png`, `vnc` and `window`. All
+ * calls on the sink's loop, or while that does not run.
  */
 #ifndef PV_DISPLAY_SINK_H
 #define PV_DISPLAY_SINK_H
@@ -37,6 +37,21 @@ struct pv_vnc_config {
 int pv_display_vnc_create(struct pv_display_sink **out, struct pv_display *display,
                           struct pv_loop *loop, const struct pv_vnc_config *config,
                           struct pv_error **err);
+
+struct pv_window_config {
+    const char *title;      /* what the guest is called, or NULL */
+    uint32_t width, height; /* as long as the guest shows nothing */
+};
+
+/*
+ * Shows head 0 in a window on the host, by SDL, on a thread of its own. -ENOTSUP in a build without
+ * SDL and where it is not installed, -ENODEV where there is no screen.
+ */
+int pv_display_window_create(struct pv_display_sink **out, struct pv_display *display,
+                             const struct pv_window_config *config, struct pv_error **err);
+
+/* What the viewer does is not told any more when this returns. */
+void pv_display_sink_stop(struct pv_display_sink *sink);
 
 /* Keeps the picture now, if that is what the sink does. -ENODATA: nothing was shown so far. */
 int pv_display_sink_save(struct pv_display_sink *sink, struct pv_error **err);

@@ -8,6 +8,7 @@
 struct pv_display_sink_ops {
     const char *name;
     int (*save)(struct pv_display_sink *sink, struct pv_error **err); /* NULL: keeps nothing */
+    void (*stop)(struct pv_display_sink *sink); /* NULL: it stops with its loop */
     void (*destroy)(struct pv_display_sink *sink);
 };
 

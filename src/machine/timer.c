@@ -53,7 +53,7 @@ struct comparator {
 
 struct pv_gtimer {
     struct pv_gtimer_config config;
-    uint64_t ns_per_tick; /* 0: no whole number */
+    int tick_shift; /* a tick is 2 to this nanoseconds; negative: no power of two */
     pthread_mutex_t lock;
     uint64_t base_ns; /* the host's time at which the counter was, or would have been, 0 */
     bool frozen;
@@ -61,13 +61,20 @@ struct pv_gtimer {
     struct comparator comparators[PV_MAX_VCPUS][TIMERS];
 };
 
+/* Guests read the counter all the time: a division would be a tenth of it. */
+static int shift_of(uint64_t frequency)
+{
+    const uint64_t ns = PV_NSEC_PER_SEC / frequency;
+    return PV_NSEC_PER_SEC % frequency || (ns & (ns - 1)) ? -1 : __builtin_ctzll(ns);
+}
+
 static uint64_t counter(const struct pv_gtimer *timer)
 {
     uint64_t now = timer->frozen ? timer->frozen_ns : timer->config.now_ns();
 
     now -= timer->base_ns;
-    return timer->ns_per_tick
-               ? now / timer->ns_per_tick
+    return timer->tick_shift >= 0
+               ? now >> timer->tick_shift
                : (uint64_t)((unsigned __int128)now * timer->config.frequency / PV_NSEC_PER_SEC);
 }
 
@@ -293,8 +300,7 @@ int pv_gtimer_create(struct pv_gtimer **out, const struct pv_gtimer_config *conf
     timer->config = *config;
     if (!config->frequency)
         timer->config.frequency = PV_TIMER_FREQUENCY;
-    if (PV_NSEC_PER_SEC % timer->config.frequency == 0)
-        timer->ns_per_tick = PV_NSEC_PER_SEC / timer->config.frequency;
+    timer->tick_shift = shift_of(timer->config.frequency);
     timer->base_ns = config->now_ns();
     pthread_mutex_init(&timer->lock, NULL);
     for (unsigned vcpu = 0; vcpu < config->vcpus; vcpu++) {

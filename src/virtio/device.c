@@ -123,6 +123,11 @@ bool pv_virtio_has_feature(const struct pv_virtio_device *dev, unsigned bit)
     return dev->driver_features >> bit & 1;
 }
 
+bool pv_virtio_is_quiet(const struct pv_virtio_device *dev)
+{
+    return dev->quiet;
+}
+
 struct pv_virtq *pv_virtio_queue(struct pv_virtio_device *dev, unsigned index)
 {
     return &dev->queues[index];

@@ -137,6 +137,12 @@ bool pv_virtq_running(const struct pv_virtq *queue);
 /* Whether the driver has made more buffers available than were popped. */
 bool pv_virtq_has_work(struct pv_virtq *queue);
 
+/*
+ * Whether the device is to leave the guest alone, because its state is being saved: chains that it
+ * holds are not pushed either. What was waiting is notified again when that is over.
+ */
+bool pv_virtio_is_quiet(const struct pv_virtio_device *dev);
+
 /* Copy between a linear buffer and a chain's readable / writable part; returns bytes copied. */
 size_t pv_virtq_read(const struct pv_virtq_chain *chain, size_t offset, void *buf, size_t len);
 size_t pv_virtq_write(const struct pv_virtq_chain *chain, size_t offset, const void *buf,

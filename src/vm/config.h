@@ -84,6 +84,14 @@ enum pv_config_display {
     PV_DISPLAY_NONE,
     PV_DISPLAY_PNG,
     PV_DISPLAY_VNC,
+    PV_DISPLAY_WINDOW,
+};
+
+enum pv_config_sound {
+    PV_SOUND_NONE,
+    PV_SOUND_NULL, /* a card that nobody hears */
+    PV_SOUND_FILE,
+    PV_SOUND_SDL, /* the host's devices */
 };
 
 struct pv_config_grant {
@@ -155,11 +163,15 @@ struct pv_config {
     const char *display_path; /* of the PNG file, or VNC's unix socket; NULL: VNC over TCP */
     uint16_t vnc_port;
     const char *vnc_password; /* or NULL */
+    const char *window_title; /* what the guest is called, or NULL */
+
+    enum pv_config_sound sound;
+    const char *sound_play, *sound_record; /* WAV files of PV_SOUND_FILE; either may be NULL */
 };
 
 /*
- * One vCPU, 1 GiB, console on stdio, no disks, no nets, four slots for hotplug, no GPU; were there
- * one, 1280 x 800.
+ * One vCPU, 1 GiB, console on stdio, no disks, no nets, four slots for hotplug, no sound, no GPU;
+ * were there one, 1280 x 800.
  */
 void pv_config_init(struct pv_config *config);
 

@@ -144,6 +144,10 @@ int pv_vm_confine_files(const struct pv_config *config, struct pv_error **err)
 {
     struct grants grants = {.count = 0};
     int ret = 0;
+    if (config->sound == PV_SOUND_SDL || config->display == PV_DISPLAY_WINDOW)
+        return pv_error_set(err, ENOTSUP,
+                            "confinement: windows and the host's sound need files and calls that "
+                            "it takes away; use VNC and --sound file=FILE, or --confine off");
     grant_system(&grants, config);
     grant(&grants, config->kernel, PV_GRANT_READ);
     grant(&grants, config->dtb, PV_GRANT_READ);
@@ -159,6 +163,8 @@ int pv_vm_confine_files(const struct pv_config *config, struct pv_error **err)
         grant_disk(&grants, &config->disks[i]);
     grant_sockets(&grants, config);
     grant_folder(&grants, config->console_log, PV_GRANT_CREATE);
+    grant_folder(&grants, config->sound_play, PV_GRANT_CREATE);
+    grant(&grants, config->sound_record, PV_GRANT_READ);
     for (size_t i = 0; i < config->grant_count; i++)
         grant(&grants, config->grants[i].path,
               config->grants[i].read_only ? PV_GRANT_READ : PV_GRANT_CREATE);

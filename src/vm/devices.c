@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/devices.h"
 
+#include "audio/audio.h"
 #include "base/error.h"
 #include "base/parse.h"
 #include "base/util.h"
@@ -8,6 +9,7 @@
 #include "device/balloon.h"
 #include "device/console.h"
 #include "device/scsi.h"
+#include "device/sound.h"
 #include "device/vsock.h"
 #include "host/chardev.h"
 #include "virtio/virtio.h"
@@ -22,6 +24,7 @@ struct pv_vm_devices {
     struct pv_virtio_device *balloon;
     struct pv_chardev *ports[PV_CONFIG_MAX_PORTS];
     size_t port_count;
+    struct pv_audio *audio;
 };
 
 static int plug(const struct pv_vm_sockets *sockets, struct pv_virtio_device *device,
@@ -153,6 +156,27 @@ static int add_input(const struct pv_vm_sockets *sockets, enum pv_input_kind kin
     return ret < 0 ? ret : plug(sockets, device, err);
 }
 
+static int open_audio(struct pv_audio **out, struct pv_loop *loop, const struct pv_config *config,
+                      struct pv_error **err)
+{
+    switch (config->sound) {
+    case PV_SOUND_FILE:
+        return pv_audio_file_create(out, loop, config->sound_play, config->sound_record, err);
+    case PV_SOUND_SDL: return pv_audio_sdl_create(out, loop, err);
+    default: return pv_audio_null_create(out, loop, err);
+    }
+}
+
+static int add_sound(struct pv_vm_devices *devices, const struct pv_vm_sockets *sockets,
+                     const struct pv_config *config, struct pv_error **err)
+{
+    struct pv_virtio_device *device;
+    int ret = open_audio(&devices->audio, sockets->loop, config, err);
+    if (ret >= 0)
+        ret = pv_sound_create(&device, sockets->loop, sockets->as, devices->audio, err);
+    return ret < 0 ? ret : plug(sockets, device, err);
+}
+
 static int add_all(struct pv_vm_devices *devices, const struct pv_vm_sockets *sockets,
                    const struct pv_config *config, unsigned queues, struct pv_error **err)
 {
@@ -165,6 +189,8 @@ static int add_all(struct pv_vm_devices *devices, const struct pv_vm_sockets *so
         ret = add_vsock(sockets, config, err);
     for (size_t i = 0; i < config->input_count && ret >= 0; i++)
         ret = add_input(sockets, config->inputs[i], err);
+    if (ret >= 0 && config->sound != PV_SOUND_NONE)
+        ret = add_sound(devices, sockets, config, err);
     return ret;
 }
 
@@ -187,5 +213,7 @@ void pv_vm_devices_destroy(struct pv_vm_devices *devices)
 {
     for (size_t i = 0; devices && i < devices->port_count; i++)
         pv_chardev_destroy(devices->ports[i]);
+    if (devices)
+        pv_audio_destroy(devices->audio);
     free(devices);
 }

@@ -24,12 +24,13 @@ struct pv_vm_sockets {
     /* A port of the console has this path on the host. */
     void (*port_ready)(void *opaque, const char *name, const char *path);
     void (*disk_full)(void *opaque, bool full); /* pv_block_options.full of all disks */
+    void (*window_closed)(void *opaque);
     void *opaque;
 };
 
 /*
- * Disks and CD-ROMs on SCSI, console and ports, balloon, vsock, input devices. *out is set also on
- * failure, to be destroyed after the devices that were plugged in by then.
+ * Disks and CD-ROMs on SCSI, console and ports, balloon, vsock, input devices, sound. *out is set
+ * also on failure, to be destroyed after the devices that were plugged in by then.
  */
 int pv_vm_devices_create(struct pv_vm_devices **out, const struct pv_vm_sockets *sockets,
                          const struct pv_config *config, unsigned queues, struct pv_error **err);

@@ -122,6 +122,13 @@ static void escape(void *opaque)
         vm->events.console_escape(vm->events.opaque);
 }
 
+static void window_closed(void *opaque)
+{
+    struct pv_vm *vm = opaque;
+    if (vm->events.window_closed)
+        vm->events.window_closed(vm->events.opaque);
+}
+
 /* ---- Devices ---- */
 
 static int create_console(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
@@ -229,6 +236,7 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
         .plug = plug,
         .port_ready = port_ready,
         .disk_full = disk_full,
+        .window_closed = window_closed,
         .opaque = vm,
     };
     struct pv_virtio_device *rng;
@@ -638,6 +646,7 @@ void pv_vm_destroy(struct pv_vm *vm)
     if (!vm)
         return;
     vm->going = true;
+    pv_vm_graphics_stop(vm->graphics);
     pv_control_destroy(vm->control);
     pv_snapshot_destroy(vm->snapshot);
     pv_memory_load_stop(vm->memory_load);

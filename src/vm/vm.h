@@ -31,6 +31,8 @@ struct pv_vm_events {
     void (*console_ready)(void *opaque, const char *path);
     /* A port of the console can be reached at a path. */
     void (*port_ready)(void *opaque, const char *name, const char *path);
+    /* The viewer closed the window, which stays. */
+    void (*window_closed)(void *opaque);
     /* The guest reset itself and starts anew. */
     void (*reset)(void *opaque);
     void *opaque;

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """virtio-gpu with a stock Debian kernel's driver: what the guest's framebuffer holds is what the
-PNG file and a VNC viewer show, byte for byte."""
+PNG file, a VNC viewer and a window show, byte for byte."""
 
 import argparse
 import hashlib
@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 
 import guest
+import xserver
 from guest import Failure
 from viewer import Viewer
 
@@ -165,16 +166,54 @@ def vnc(start, args, folder):
     vm.end()
 
 
-TESTS = {"png": png, "vnc": vnc}
+def wait_until(what, check):
+    for _ in range(300 * guest.PATIENCE):
+        if check():
+            return
+        time.sleep(0.1)
+    raise Failure(what)
+
+
+def window(start, args, folder):
+    with xserver.Screen(WIDTH + 200, HEIGHT + 100) as screen:
+        vm = Shell(start, args, folder, "--gpu", f"2d,size={WIDTH}x{HEIGHT}", "--display",
+                   "window")
+        wait_until("there is a window", lambda: screen.window())
+        screen.move(screen.window(), 0, 0)
+        settle(vm, "seen in a window")
+        wait_until("the window shows the framebuffer", lambda: hashlib.md5(
+            screen.pixels(WIDTH, HEIGHT)).hexdigest() == vm.framebuffer())
+        check_picture(vm, (WIDTH, HEIGHT, screen.pixels(WIDTH, HEIGHT)))
+
+        # What the viewer types arrives at the guest's keyboard: press and release of KEY_A.
+        vm.run("dd if=/dev/input/event0 of=/keys bs=24 count=4 2>/dev/null & sleep 1")
+        screen.point(100, 100)
+        screen.key(38)
+        events = vm.run("sleep 2; od -A n -t u2 -v -w24 /keys").split("\n")
+        codes = [tuple(map(int, event.split()[8:11])) for event in events]
+        if codes != [(1, 30, 1), (0, 0, 0), (1, 30, 0), (0, 0, 0)]:
+            raise Failure(f"the key that was typed, not {codes}")
+
+        # The guest is asked for the window's size, and takes it; the console takes only smaller ones.
+        screen.resize(screen.window(), WIDTH - 64, HEIGHT - 40)
+        wait_until("the guest knows the window's size", lambda: vm.run(
+            "head -n 1 /sys/class/drm/card*-Virtual-1/modes") == f"{WIDTH - 64}x{HEIGHT - 40}")
+        screen.close(screen.window())
+        vm.vm.expect("asking the guest to power off; closing the window again", 30)
+        screen.close(screen.window())
+        vm.vm.wait(30)
+
+
+TESTS = {"png": png, "vnc": vnc, "window": window}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--release", default="13")
-    parser.add_argument("--test", action="append", choices=TESTS)
+    parser.add_argument("--test", action="append", choices=TESTS, help="default: png, vnc")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pearvisor-") as folder:
-        for name in args.test or TESTS:
+        for name in args.test or ["png", "vnc"]:
             print(f"{name} ...", flush=True)
             if status := guest.main(TESTS[name], args, Path(folder)):
                 return status

@@ -11,7 +11,7 @@ import re
 import sys
 
 ORDER = ["cli", "daemon", "api", "docker", "oci", "vm", "machine", "device", "gpu", "display",
-         "share", "net", "block", "virtio", "pci", "engine", "memory", "agent", "host", "base"]
+         "audio", "share", "net", "block", "virtio", "pci", "engine", "memory", "agent", "host", "base"]
 MAX_LINES = 1000
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 

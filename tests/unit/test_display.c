@@ -79,7 +79,8 @@ static void test_listeners(void **state)
 {
     struct pv_display *display;
     struct seen seen = {0};
-    struct pv_display_listener listener = {on_mode, on_damage, on_cursor, &seen, NULL};
+    struct pv_display_listener listener = {
+        .mode = on_mode, .damage = on_damage, .cursor = on_cursor, .opaque = &seen};
     const struct pv_rect rect = {1, 1, 2, 2}, none = {0}, corner = {0, 0, 1, 1};
     assert_int_equal(pv_display_create(&display, NULL), 0);
     pv_display_add_listener(display, &listener);
@@ -237,7 +238,8 @@ static bool hangs_up(int fd)
 
 static void setup_server(struct viewer *v, const char *password)
 {
-    const struct pv_display_input input = {got_key, got_pointer, got_resize, v};
+    const struct pv_display_input input = {
+        .key = got_key, .pointer = got_pointer, .resize = got_resize, .opaque = v};
     *v = (struct viewer){.folder = "/tmp/pv-vnc-XXXXXX"};
     assert_non_null(mkdtemp(v->folder));
     snprintf(v->path, sizeof(v->path), "%s/vnc", v->folder);

@@ -89,7 +89,7 @@ static int jit_create(struct pv_engine *engine, struct pv_error **err)
     int ret = jit_cache_create(jit, err);
     if (ret == 0) {
         probe_crypto(jit);
-        jit_stubs_emit(jit);
+        jit_stubs_emit(jit, &engine->config);
         jit->stubs_end = jit->used;
         ret = watch(jit, &engine->config.watch, err);
     }

@@ -97,8 +97,9 @@ struct jit_stubs {
     void (*enter)(struct cpu *c, const void *code);
     const void *handler;                  /* called; eax: index of the record to execute */
     const void *leave[JIT_EXIT_JUMP + 1]; /* jumped to; eax: the index, rax: the address */
-    const void *branch; /* jumped to; rax: a register's value, looked for in the jump cache */
-    const void *jump;   /* the same for an address that PC's was added to */
+    const void *counter; /* called; gives the system counter in rax. NULL: ask the handler */
+    const void *branch;  /* jumped to; rax: a register's value, looked for in the jump cache */
+    const void *jump;    /* the same for an address that PC's was added to */
 };
 
 #define JIT_CODE_SIZE  (112 * PV_MIB)
@@ -196,7 +197,7 @@ void jit_leave_running(struct cpu *c);
 void jit_cache_link(struct jit *jit, struct jit_link *link);
 
 /* stubs.c; jit->used moves behind them */
-void jit_stubs_emit(struct jit *jit);
+void jit_stubs_emit(struct jit *jit, const struct pv_engine_config *config);
 
 /* translate.c */
 /* Into `room`, which has enough and shrinks; `host` is the first instruction. Without the lock. */

@@ -67,14 +67,22 @@ void jit_wrote(struct jit_translator *t, unsigned n, enum x64_reg from)
         x64_store(&t->code, 8, home_of(n), from);
 }
 
-void jit_load_pinned(struct x64_code *c)
+/* What the host's calling convention lets a function change. */
+static bool is_scratch(unsigned host)
 {
-    for (size_t i = 0; i < PV_ARRAY_SIZE(pins); i++)
-        x64_mov(c, 8, (enum x64_reg)pins[i].host, home_of(pins[i].guest));
+    return host == X64_RSI || host == X64_RDI || (host >= X64_R8 && host <= X64_R11);
 }
 
-void jit_store_pinned(struct x64_code *c)
+void jit_load_pinned(struct x64_code *c, bool scratch_only)
 {
     for (size_t i = 0; i < PV_ARRAY_SIZE(pins); i++)
-        x64_store(c, 8, home_of(pins[i].guest), (enum x64_reg)pins[i].host);
+        if (!scratch_only || is_scratch(pins[i].host))
+            x64_mov(c, 8, (enum x64_reg)pins[i].host, home_of(pins[i].guest));
+}
+
+void jit_store_pinned(struct x64_code *c, bool scratch_only)
+{
+    for (size_t i = 0; i < PV_ARRAY_SIZE(pins); i++)
+        if (!scratch_only || is_scratch(pins[i].host))
+            x64_store(c, 8, home_of(pins[i].guest), (enum x64_reg)pins[i].host);
 }

@@ -32,7 +32,7 @@ static void emit_enter(struct jit *jit, struct x64_code *c)
     x64_push_imm(c, NO_ADDRESS);
     x64_push(c, X64_RCX);
     x64_v_mem(c, X64_VLDMXCSR, FIELD(jit.mxcsr));
-    jit_load_pinned(c);
+    jit_load_pinned(c, false);
     x64_jmp_rm(c, x64_r(X64_RAX));
 
     x64_bind(c, &nobody);
@@ -53,7 +53,7 @@ static void emit_leave(struct jit *jit, struct x64_code *c)
         x64_jmp(c, &common);
     }
     x64_bind(c, &common);
-    jit_store_pinned(c);
+    jit_store_pinned(c, false);
     x64_v_mem(c, X64_VSTMXCSR, FIELD(jit.mxcsr));
     x64_mov(c, 8, X64_RSP, FIELD(jit.host_sp));
     for (size_t i = PV_ARRAY_SIZE(saved); i-- > 0;)
@@ -66,14 +66,29 @@ static void emit_handler(struct jit *jit, struct x64_code *c)
 {
     x64_align(c, 16);
     jit->stubs.handler = x64_here(c);
-    jit_store_pinned(c);
+    jit_store_pinned(c, false);
     x64_v_mem(c, X64_VSTMXCSR, FIELD(jit.mxcsr));
     x64_lea(c, 8, X64_RDI, x64_m(X64_RBP, -JIT_CPU_BIAS));
     x64_mov(c, 4, X64_RSI, x64_r(X64_RAX));
     x64_mov_imm(c, X64_RAX, (uintptr_t)jit_call_handler);
     x64_call_rm(c, x64_r(X64_RAX));
     x64_v_mem(c, X64_VLDMXCSR, FIELD(jit.mxcsr));
-    jit_load_pinned(c);
+    jit_load_pinned(c, false);
+    x64_ret(c);
+}
+
+/* Called; RAX = the system counter. For a handler all would be stored, and it be found again. */
+static void emit_counter(struct jit *jit, struct x64_code *c, const struct pv_engine_config *config)
+{
+    if (!config->client->counter)
+        return;
+    x64_align(c, 16);
+    jit->stubs.counter = x64_here(c);
+    jit_store_pinned(c, true);
+    x64_mov_imm(c, X64_RDI, (uintptr_t)config->client_opaque);
+    x64_mov_imm(c, X64_RAX, (uintptr_t)config->client->counter);
+    x64_call_rm(c, x64_r(X64_RAX));
+    jit_load_pinned(c, true);
     x64_ret(c);
 }
 
@@ -100,13 +115,14 @@ static const void *emit_lookup(struct jit *jit, struct x64_code *c, enum jit_exi
     return here;
 }
 
-void jit_stubs_emit(struct jit *jit)
+void jit_stubs_emit(struct jit *jit, const struct pv_engine_config *config)
 {
     struct x64_code c =
         x64_begin(jit->memory.write + jit->used, jit->memory.exec + jit->used, 4096);
     emit_leave(jit, &c);
     emit_enter(jit, &c);
     emit_handler(jit, &c);
+    emit_counter(jit, &c, config);
     jit->stubs.branch = emit_lookup(jit, &c, JIT_EXIT_BRANCH);
     jit->stubs.jump = emit_lookup(jit, &c, JIT_EXIT_JUMP);
     jit_constants_emit(jit, &c);

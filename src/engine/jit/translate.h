@@ -160,9 +160,10 @@ void jit_read_to(struct jit_translator *t, unsigned size, enum x64_reg to, unsig
  */
 enum x64_reg jit_target(unsigned n, enum x64_reg scratch);
 void jit_wrote(struct jit_translator *t, unsigned n, enum x64_reg from);
-/* For the common code: all pinned registers from and to struct cpu. */
-void jit_load_pinned(struct x64_code *c);
-void jit_store_pinned(struct x64_code *c);
+/* For the common code: the pinned registers from and to struct cpu, or only those of them that a
+ * function of the host's may change. */
+void jit_load_pinned(struct x64_code *c, bool scratch_only);
+void jit_store_pinned(struct x64_code *c, bool scratch_only);
 
 /* ---- Instructions that change no host flags when it matters (a64/int.c, a64/int_bits.c) ---- */
 

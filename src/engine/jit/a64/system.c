@@ -32,6 +32,7 @@ enum {
     FPSR = PV_SYSREG(3, 3, 4, 4, 1),
     DCZID_EL0 = PV_SYSREG(3, 3, 0, 0, 7),
     DC_ZVA = PV_SYSREG(1, 3, 7, 4, 1),
+    CNTVCT_EL0 = PV_SYSREG(3, 3, 14, 0, 2),
 };
 
 /*
@@ -82,6 +83,20 @@ static bool constant(struct jit_translator *t, uint32_t encoding, uint64_t *valu
     return true;
 }
 
+/* RAX = the virtual counter, which CNTKCTL_EL1.EL0VCTEN keeps from EL0. */
+static void read_counter(struct jit_translator *t)
+{
+    enum { EL0VCTEN = 2 };
+    jit_v_flush(t);
+    if (!(t->mode & JIT_EL1)) {
+        x64_test_imm(&t->code, 1, storage(t, SYSREG_CNTKCTL_EL1), EL0VCTEN);
+        jit_slow(t, X64_E);
+    }
+    x64_call_to(&t->code, t->jit->stubs.counter);
+    jit_nzcv_lost(t);
+    jit_v_forget(t);
+}
+
 bool jit_mrs(struct jit_translator *t, const struct a64_insn *insn)
 {
     const uint32_t encoding = encoding_of(insn);
@@ -101,6 +116,9 @@ bool jit_mrs(struct jit_translator *t, const struct a64_insn *insn)
         x64_mov(&t->code, 4, to, FIELD(daif));
     } else if (encoding == CURRENT_EL && el1) {
         x64_mov_imm(&t->code, to, 4);
+    } else if (encoding == CNTVCT_EL0 && t->jit->stubs.counter) {
+        read_counter(t);
+        to = X64_RAX;
     } else {
         jit_call(t); /* reading changes nothing that this code relies on */
         return true;
