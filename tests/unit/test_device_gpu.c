@@ -323,6 +323,10 @@ static void test_picture(void **state)
     /* A resource that goes is shown no more, and neither is one that is taken away. */
     assert_int_equal(name(&d, GPU_CMD_RESOURCE_UNREF, 1, 0), GPU_OK_NODATA);
     assert_int_equal(shown_width(1), 0);
+    assert_int_equal(scanout(&d, 1, 1, (struct gpu_rect){0, 0, 8, 4}), GPU_ERR_INVALID_RESOURCE_ID);
+    assert_int_equal(flush(&d, 1, (struct gpu_rect){0, 0, 8, 4}), GPU_ERR_INVALID_RESOURCE_ID);
+    assert_int_equal(transfer(&d, 1, (struct gpu_rect){0, 0, 8, 4}, 0),
+                     GPU_ERR_INVALID_RESOURCE_ID);
     assert_int_equal(create_2d(&d, 1, 2, 8, 4), GPU_OK_NODATA);
     assert_int_equal(scanout(&d, 0, 1, (struct gpu_rect){0, 0, 8, 4}), GPU_OK_NODATA);
     assert_int_equal(scanout(&d, 0, 0, (struct gpu_rect){0, 0, 0, 0}), GPU_OK_NODATA);
@@ -623,6 +627,8 @@ static void test_host_blob(void **state)
     assert_int_equal(name(&d, GPU_CMD_RESOURCE_UNREF, 1, 0), GPU_OK_NODATA);
     assert_int_equal(pv_as_cpu_read(d.as, WINDOW, 8, &value), -EFAULT);
     assert_int_equal(shown_width(0), 0);
+    assert_int_equal(scanout_blob(&d, 1, 32, 64, 128, 0), GPU_ERR_INVALID_RESOURCE_ID);
+    assert_int_equal(map_blob(&d, 1, 0), GPU_ERR_INVALID_RESOURCE_ID);
     teardown(&d);
 }
 
