@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""How long a guest stands still for a snapshot and takes to go on from one, against QEMU's savevm.
+"""How long snapshots, going on from them and clones take, against QEMU's savevm.
 
 An idle 1 GiB guest: a stock Debian kernel with the boot test's initramfs, and an empty qcow2 disk.
-QEMU (TCG) keeps memory inside the image and stops the guest for all of it.
+QEMU (TCG) keeps memory inside the image and stops the guest for all of it. It has no clones: what
+comes closest is to stop, savevm, and copy the image.
 """
 import json
+import os
 import pathlib
+import shutil
 import socket
 import statistics
 import subprocess
@@ -48,11 +51,13 @@ class Machine:
 
 
 def wait_for(condition):
-    while True:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
         time.sleep(0.002)
+    sys.exit("bench snapshot: a guest did not come so far within 120 s")
 
 
 def monitor(path, line):
@@ -89,7 +94,36 @@ def measure_ours(arguments, folder):
     wait_for(lambda: b"running" in subprocess.run([*asked, "status"], capture_output=True).stdout)
     restored = time.monotonic() - machine.started
     machine.end()
-    return answer["pause-us"] / 1000, restored * 1000, size
+    return (answer["pause-us"] / 1000, restored * 1000, measure_clone(arguments, folder),
+            size / (1 << 20))
+
+
+def measure_clone(arguments, folder):
+    """Milliseconds of `pearvisor clone` of a running VM of the library, once it is idle."""
+    environment = {**os.environ, "PEARVISOR_HOME": f"{folder}/home"}
+    vm = pathlib.Path(f"{folder}/home/vms/one")
+
+    def do(*words):
+        subprocess.run([arguments.program, *words], check=True, env=environment,
+                       stdout=subprocess.DEVNULL)
+
+    do("create", "one", "--engine", arguments.engine, "--memory", "1G", "--net", "none",
+       "--kernel", folder.kernel + "/vmlinuz", "--initrd", folder.kernel + "/test.img",
+       "--append", "console=ttyAMA0 quiet pv.run=shell")
+    do("disk", "create", str(vm / "disk.qcow2"), "1G", "--format", "qcow2")
+    do("config", "one", "set", "disk", "disk.qcow2")
+    do("start", "one")
+    try:
+        console = vm / "log/console.log"
+        wait_for(lambda: console.exists() and MARKER in console.read_bytes())
+        time.sleep(3)
+        started = time.monotonic()
+        do("clone", "one", "two")
+        took = time.monotonic() - started
+    finally:
+        do("stop", "--now", "one")
+    shutil.rmtree(environment["PEARVISOR_HOME"])
+    return took * 1000
 
 
 def measure_qemu(arguments, folder):
@@ -102,12 +136,18 @@ def measure_qemu(arguments, folder):
     started = time.monotonic()
     monitor(path, "savevm moment")
     saved = time.monotonic() - started
+    started = time.monotonic()
+    monitor(path, "stop")
+    monitor(path, "savevm another")
+    shutil.copy(f"{folder}/qemu.qcow2", f"{folder}/copy.qcow2")
+    monitor(path, "cont")
+    cloned = time.monotonic() - started
     machine.end()
     machine = Machine(folder, command + ["-loadvm", "moment"], append, True)
     wait_for(lambda: "running" in (monitor(path, "info status") or ""))
     restored = time.monotonic() - machine.started
     machine.end()
-    return saved * 1000, restored * 1000, 0
+    return saved * 1000, restored * 1000, cloned * 1000
 
 
 class Folder(str):
@@ -129,9 +169,10 @@ def measure(arguments):
         figures = harness.interleave({"ours": lambda: measure_ours(arguments, folder),
                                       "qemu": lambda: measure_qemu(arguments, folder)},
                                      arguments.runs, lambda text: print(text, file=sys.stderr))
-    for row, what in enumerate(("the guest stands still", "restore to running")):
+    for row, what in enumerate(("the guest stands still", "restore to running",
+                                "clone of it")):
         result.add(what, [run[row] for run in figures["ours"]],
                    [run[row] for run in figures["qemu"]])
-    size = statistics.median(run[2] for run in figures["ours"])
-    result.notes.append(f"our snapshot takes {size / (1 << 20):.1f} MiB")
+    size = statistics.median(run[3] for run in figures["ours"])
+    result.notes.append(f"our snapshot takes {size:.1f} MiB")
     return result

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way of a request: submit checks it and queues it; one of the image's
- * workers carries it out; an event then runs its `done` on the loop. Requests that fail the checks
- * take the same way without a worker, so that a caller sees one order of things.
+ * The way of a request: submit checks it and queues it; one of the image's workers carries it out;
+ * an event then runs its `done` on the loop. Requests that fail the checks take the same way
+ * without a worker, so that a caller sees one order of things. So do small reads of what the host
+ * has in memory: copying it takes less than waking another thread. And a worker takes requests that
+ * go on where its first one ends as well, and has all of them done by one system call.
  *
  * A write for which the host has no room is not the guest's fault, and a guest that is told of it
  * gives its file system up. So it is put aside, the owner is told (who has the guest wait), and it
@@ -17,6 +19,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "block/image.h"
+#include "block/iov.h"
 #include "block/throttle.h"
 #include "host/clock.h"
 #include "host/loop.h"
@@ -28,6 +31,10 @@
 
 /* Enough to keep a disk busy while one of them sits in fdatasync, and to copy on several CPUs. */
 #define WORKERS 4u
+/* Up to so many bytes are read by whoever submits, if they are in memory. */
+#define NOW_MAX (UINT64_C(64) << 10)
+/* Up to so many are one system call; more than that is better divided among workers. */
+#define MERGE_MAX (UINT64_C(64) << 10)
 /* How often what waits for room is tried again. */
 #define RETRY_NS (PV_NSEC_PER_SEC / 2)
 
@@ -111,14 +118,11 @@ static int execute(struct pv_block_image *image, const struct pv_block_request *
     return -EINVAL;
 }
 
-/*
- * Onto a list for the loop, which is told when it has nothing to look at yet. The last one under
- * way always tells it: it may be what somebody waits for (complete()). Under the lock.
- */
+/* Onto a list for the loop, which is told when it has nothing to look at yet. Under the lock. */
 static void finish(struct pv_block *block, struct request_list *list,
                    struct pv_block_request *request)
 {
-    const bool tell = !list->first || (!block->active && !block->waiting.first);
+    const bool tell = !list->first;
 
     list_append(list, request);
     if (tell)
@@ -137,6 +141,11 @@ static uint64_t throttled_for(const struct pv_block *block)
     const uint64_t now = next && !block->hurried && !block->stop ? pv_clock_ns() : next;
 
     return next > now ? next - now : 0;
+}
+
+static bool throttled(const struct pv_block *block)
+{
+    return block->throttle.iops || block->throttle.bps;
 }
 
 /* NULL at the end. Under the lock. */
@@ -158,10 +167,58 @@ static struct pv_block_request *wait_for_request(struct pv_block *block)
         }
     }
     struct pv_block_request *request = list_take(&block->waiting);
-    if (block->throttle.iops || block->throttle.bps)
+    if (throttled(block))
         pv_throttle_take(&block->throttle, pv_clock_ns(),
                          request->op <= PV_BLOCK_WRITE ? request->length : 0);
     return request;
+}
+
+/* Takes what waits and goes on where `first` ends: it becomes a list. Under the lock. */
+static void take_adjacent(struct pv_block *block, struct pv_block_request *first)
+{
+    struct pv_block_request *last = first, *next;
+    uint64_t length = first->length;
+    unsigned iovs = first->iov_count;
+
+    first->next = NULL;
+    if (first->op > PV_BLOCK_WRITE || throttled(block))
+        return;
+    while ((next = block->waiting.first) && next->op == first->op &&
+           next->offset == first->offset + length && length + next->length <= MERGE_MAX &&
+           iovs + next->iov_count <= PV_IOV_BATCH) {
+        last->next = list_take(&block->waiting);
+        last = next;
+        last->next = NULL;
+        length += next->length;
+        iovs += next->iov_count;
+    }
+}
+
+/* All of a list as one. What fails is done again one by one, so that each has its own result. */
+static void execute_list(struct pv_block_image *image, struct pv_block_request *first)
+{
+    struct iovec iov[PV_IOV_BATCH];
+    struct pv_block_request all = *first;
+    int ret = -EAGAIN;
+
+    if (first->next) {
+        all.iov = iov;
+        all.iov_count = 0;
+        for (const struct pv_block_request *r = first; r; r = r->next)
+            for (unsigned i = 0; i < r->iov_count; i++)
+                iov[all.iov_count++] = r->iov[i];
+        ret = execute(image, &all);
+    }
+    for (struct pv_block_request *r = first; r; r = r->next)
+        r->result = ret < 0 ? execute(image, r) : ret;
+}
+
+/* Who has called it active has done it. Under the lock. */
+static void end_active(struct pv_block *block)
+{
+    block->active--;
+    if (!block->active && (block->held || !block->waiting.first))
+        pthread_cond_broadcast(&block->idle);
 }
 
 static void *worker(void *opaque)
@@ -171,15 +228,18 @@ static void *worker(void *opaque)
 
     pthread_mutex_lock(&block->lock);
     while ((request = wait_for_request(block))) {
+        take_adjacent(block, request);
         block->active++;
         pthread_mutex_unlock(&block->lock);
-        request->result = execute(block->image, request);
+        execute_list(block->image, request);
         pthread_mutex_lock(&block->lock);
-        block->active--;
-        const bool stuck = block->full && no_room(request->result);
-        finish(block, stuck ? &block->stuck : &block->completed, request);
-        if (!block->active && (block->held || !block->waiting.first))
-            pthread_cond_broadcast(&block->idle);
+        end_active(block);
+        while (request) {
+            struct pv_block_request *next = request->next;
+            const bool stuck = block->full && no_room(request->result);
+            finish(block, stuck ? &block->stuck : &block->completed, request);
+            request = next;
+        }
     }
     pthread_mutex_unlock(&block->lock);
     return NULL;
@@ -243,13 +303,31 @@ static int check(const struct pv_block_image *image, const struct pv_block_reque
     return total == request->length ? 0 : -EINVAL;
 }
 
+/* Whether it was done here and now. Under the lock, which is let go meanwhile. */
+static bool done_now(struct pv_block *block, struct pv_block_request *request)
+{
+    struct pv_block_image *image = block->image;
+
+    if (request->op != PV_BLOCK_READ || request->length > NOW_MAX || !image->ops->read_now ||
+        block->held || throttled(block))
+        return false;
+    block->active++;
+    pthread_mutex_unlock(&block->lock);
+    int ret = image->ops->read_now(image, request->iov, request->iov_count, request->offset);
+    pthread_mutex_lock(&block->lock);
+    end_active(block);
+    request->result = ret;
+    return ret == 0;
+}
+
 void pv_block_submit(struct pv_block *block, struct pv_block_request *request)
 {
     int ret = check(block->image, request);
     bool ready = ret < 0 || (!request->length && request->op != PV_BLOCK_FLUSH);
     pthread_mutex_lock(&block->lock);
-    if (ready) {
+    if (ready)
         request->result = ret;
+    if (ready || done_now(block, request)) {
         finish(block, &block->completed, request);
     } else {
         list_append(&block->waiting, request);

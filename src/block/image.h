@@ -30,6 +30,12 @@ struct pv_block_image_ops {
     /* All return 0 or a negative errno. A transfer is of the iovecs' total length. */
     int (*read)(struct pv_block_image *image, const struct iovec *iov, unsigned count,
                 uint64_t offset);
+    /*
+     * The same on the loop's thread, which must not wait: -EAGAIN, with anything in the iovecs,
+     * where a disk or another thread would have to be waited for. NULL where it always would.
+     */
+    int (*read_now)(struct pv_block_image *image, const struct iovec *iov, unsigned count,
+                    uint64_t offset);
     int (*write)(struct pv_block_image *image, const struct iovec *iov, unsigned count,
                  uint64_t offset);
     int (*flush)(struct pv_block_image *image);

@@ -6,6 +6,7 @@
 #include "host/file_space.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,6 +15,13 @@
 struct raw {
     struct pv_block_image base;
     int fd;
+    /*
+     * The run that a query found last, of a file that nobody writes to: some file systems look
+     * through all of it for its end, each time.
+     */
+    pthread_mutex_t run_lock;
+    uint64_t run_start, run_end;
+    enum pv_block_extent run_kind;
 };
 
 static int raw_fd(const struct pv_block_image *image)
@@ -83,6 +91,19 @@ static int raw_read(struct pv_block_image *image, const struct iovec *iov, unsig
     return transfer(raw_fd(image), false, iov, count, offset);
 }
 
+/* What cannot be now, for whatever reason, a worker tries and finds the reason of. */
+static int raw_read_now(struct pv_block_image *image, const struct iovec *iov, unsigned count,
+                        uint64_t offset)
+{
+    uint64_t length = 0;
+
+    if (count > PV_IOV_BATCH)
+        return -EAGAIN;
+    for (unsigned i = 0; i < count; i++)
+        length += iov[i].iov_len;
+    return pv_file_read_now(raw_fd(image), iov, count, offset) == (int64_t)length ? 0 : -EAGAIN;
+}
+
 static int raw_write(struct pv_block_image *image, const struct iovec *iov, unsigned count,
                      uint64_t offset)
 {
@@ -141,32 +162,43 @@ static int raw_resize(struct pv_block_image *image, uint64_t size)
     return 0;
 }
 
-/* Holes are zeroes; where a file system does not know, all is data. */
-static int raw_extent(struct pv_block_image *image, uint64_t offset, uint64_t length,
-                      enum pv_block_extent *what, uint64_t *run)
+/* The run at `offset`. Holes are zeroes; where a file system does not know, all is data. */
+static enum pv_block_extent find_run(int fd, uint64_t offset, uint64_t *end)
 {
-    const int fd = raw_fd(image);
     const off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
-    *what = PV_EXTENT_DATA;
-    *run = length;
-    if (data < 0) {
-        if (errno == ENXIO)
-            *what = PV_EXTENT_ZERO;
-        return 0;
-    }
+
+    *end = UINT64_MAX;
+    if (data < 0)
+        return errno == ENXIO ? PV_EXTENT_ZERO : PV_EXTENT_DATA;
     if ((uint64_t)data > offset) {
-        *what = PV_EXTENT_ZERO;
-        *run = PV_MIN(length, (uint64_t)data - offset);
-        return 0;
+        *end = (uint64_t)data;
+        return PV_EXTENT_ZERO;
     }
     const off_t hole = lseek(fd, (off_t)offset, SEEK_HOLE);
     if (hole >= 0 && (uint64_t)hole > offset)
-        *run = PV_MIN(length, (uint64_t)hole - offset);
+        *end = (uint64_t)hole;
+    return PV_EXTENT_DATA;
+}
+
+static int raw_extent(struct pv_block_image *image, uint64_t offset, uint64_t length,
+                      enum pv_block_extent *what, uint64_t *run)
+{
+    struct raw *raw = (struct raw *)image;
+
+    pthread_mutex_lock(&raw->run_lock);
+    if (!image->read_only || offset < raw->run_start || offset >= raw->run_end) {
+        raw->run_kind = find_run(raw->fd, offset, &raw->run_end);
+        raw->run_start = offset;
+    }
+    *what = raw->run_kind;
+    *run = PV_MIN(length, raw->run_end - offset);
+    pthread_mutex_unlock(&raw->run_lock);
     return 0;
 }
 
 static void raw_close(struct pv_block_image *image)
 {
+    pthread_mutex_destroy(&((struct raw *)image)->run_lock);
     close(raw_fd(image)); /* and with it the lock */
     free(image);
 }
@@ -174,6 +206,7 @@ static void raw_close(struct pv_block_image *image)
 static const struct pv_block_image_ops raw_ops = {
     .name = "raw",
     .read = raw_read,
+    .read_now = raw_read_now,
     .write = raw_write,
     .flush = raw_flush,
     .discard = raw_discard,
@@ -218,6 +251,7 @@ static int raw_open(struct pv_block_image **out, const struct pv_block_source *s
         .can_discard = !source->read_only,
     };
     raw->fd = source->fd;
+    pthread_mutex_init(&raw->run_lock, NULL);
     *out = &raw->base;
     return 0;
 }

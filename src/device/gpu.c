@@ -224,7 +224,7 @@ static void hold(struct gpu *gpu, const struct gpu_request *request, enum gpu_ty
 
 /* ---- Queues ---- */
 
-static void clear(struct gpu *gpu)
+void gpu_clear(struct gpu *gpu)
 {
     for (unsigned i = 0; i < gpu->heads; i++) {
         gpu_scanout_off(gpu, i);
@@ -262,7 +262,7 @@ static void queue_ready(struct pv_virtio_device *dev, unsigned index)
     struct pv_virtq_chain chain;
     unsigned budget = PV_VIRTQ_BUDGET;
     if (gpu->stale)
-        clear(gpu);
+        gpu_clear(gpu);
     while (budget && pv_virtq_pop(queue, &chain) == 1) {
         handle(gpu, queue, index, &chain);
         budget--;
@@ -279,7 +279,7 @@ static void on_event(void *opaque)
     struct gpu *gpu = opaque;
     pv_virtio_lock(&gpu->base);
     if (gpu->stale)
-        clear(gpu);
+        gpu_clear(gpu);
     answer_pending(gpu);
     pv_virtio_unlock(&gpu->base);
 }
@@ -352,12 +352,18 @@ static void reset(struct pv_virtio_device *dev)
 static void destroy(struct pv_virtio_device *dev)
 {
     struct gpu *gpu = (struct gpu *)dev;
-    clear(gpu);
+    gpu_clear(gpu);
     pv_renderer_destroy(gpu->renderer);
     pv_gpu_window_destroy(gpu->window);
     pv_event_destroy(gpu->event);
     pthread_mutex_destroy(&gpu->fence_lock);
     free(gpu);
+}
+
+/* Requests that wait for a fence. */
+static bool busy(struct pv_virtio_device *dev)
+{
+    return ((const struct gpu *)dev)->pending_count;
 }
 
 static const struct pv_virtio_device_ops gpu_ops = {
@@ -369,6 +375,8 @@ static const struct pv_virtio_device_ops gpu_ops = {
     .reset = reset,
     .queue_reset = queue_reset,
     .queue_ready = queue_ready,
+    .busy = busy,
+    .record = gpu_record,
     .destroy = destroy,
 };
 

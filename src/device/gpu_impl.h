@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of virtio-gpu share: gpu.c (queues, fences, life), gpu_resource.c (resources and
- * the guest memory behind them), gpu_scanout.c (what is shown), gpu_3d.c (contexts and blobs).
+ * the guest memory behind them), gpu_scanout.c (what is shown), gpu_3d.c (contexts and blobs),
+ * gpu_record.c (snapshots).
  *
  * Everything is under the device's lock, except what is said to be under fence_lock.
  */
@@ -16,7 +17,8 @@
 #include "gpu/window.h"
 #include "virtio/device_impl.h"
 
-#define GPU_QUEUE_SIZE 256u
+#define GPU_QUEUE_SIZE  256u
+#define GPU_BACKING_MAX 65536u /* pages of a 256 MiB resource, none next to another */
 
 enum gpu_kind {
     GPU_2D,         /* pixels of ours, filled from the backing by transfers */
@@ -140,6 +142,10 @@ bool gpu_charge(struct gpu *gpu, uint64_t bytes);
 /* Reads `count` entries that follow the request's fixed part. */
 enum gpu_type gpu_backing_read(struct gpu *gpu, const struct gpu_request *request, uint32_t count,
                                struct gpu_backing *backing);
+/* An empty backing with room for so many pieces, and the next of them: false when it is no RAM. */
+enum gpu_type gpu_backing_begin(struct gpu *gpu, struct gpu_backing *backing, uint32_t count);
+bool gpu_backing_append(struct gpu *gpu, struct gpu_backing *backing, uint64_t address,
+                        uint64_t length);
 /* The renderer wrote to the guest memory: the dirty log is told. */
 void gpu_backing_written(struct gpu *gpu, const struct gpu_backing *backing);
 /* Copies between the 2D pixels and the backing. */
@@ -168,6 +174,8 @@ bool gpu_format_known(uint32_t format);
 /* Nothing shows the resource any more. */
 void gpu_scanout_forget(struct gpu *gpu, uint32_t resource);
 void gpu_scanout_off(struct gpu *gpu, unsigned head);
+/* Shows what a loaded scanout says; false when that cannot be. */
+bool gpu_scanout_restore(struct gpu *gpu, unsigned head);
 /* A monitor's description: returns its size. */
 size_t gpu_edid_make(uint8_t edid[128], unsigned head, uint32_t width, uint32_t height);
 
@@ -184,8 +192,14 @@ void gpu_contexts_free(struct gpu *gpu);
 /* The context is there, and the renderer has it, too. */
 bool gpu_context_renders(const struct gpu *gpu, uint32_t context);
 
+/* ---- gpu_record.c ---- */
+
+void gpu_record(struct pv_virtio_device *dev, struct pv_record *record);
+
 /* ---- gpu.c ---- */
 
+/* Gives up all that the guest made. */
+void gpu_clear(struct gpu *gpu);
 /* Requests of a context that waits for fences which will not come are answered. */
 void gpu_fences_abandon(struct gpu *gpu, uint32_t context);
 

@@ -13,8 +13,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define CHARGE_MAX  (UINT64_C(1) << 30)
-#define ENTRIES_MAX 65536u /* pages of a 256 MiB resource, none next to another */
+#define CHARGE_MAX (UINT64_C(1) << 30)
 
 bool gpu_charge(struct gpu *gpu, uint64_t bytes)
 {
@@ -54,29 +53,45 @@ static void backing_add(struct gpu_backing *backing, char *host, uint64_t addres
     backing->bytes += len;
 }
 
-enum gpu_type gpu_backing_read(struct gpu *gpu, const struct gpu_request *request, uint32_t count,
-                               struct gpu_backing *backing)
+enum gpu_type gpu_backing_begin(struct gpu *gpu, struct gpu_backing *backing, uint32_t count)
 {
     const uint64_t charge = count * (uint64_t)(sizeof(struct iovec) + sizeof(struct gpu_place));
-    const size_t at = request->command_size;
+
     *backing = (struct gpu_backing){0};
-    if (!count || count > ENTRIES_MAX ||
-        request->chain->out_bytes - at < count * sizeof(struct gpu_entry))
-        return GPU_ERR_INVALID_PARAMETER;
     if (!gpu_charge(gpu, charge))
         return GPU_ERR_OUT_OF_MEMORY;
     backing->charged = charge;
     backing->iov = calloc(count, sizeof(*backing->iov));
     backing->places = calloc(count, sizeof(*backing->places));
-    enum gpu_type result = backing->iov && backing->places ? GPU_OK_NODATA : GPU_ERR_OUT_OF_MEMORY;
+    if (backing->iov && backing->places)
+        return GPU_OK_NODATA;
+    backing_free(gpu, backing);
+    return GPU_ERR_OUT_OF_MEMORY;
+}
+
+bool gpu_backing_append(struct gpu *gpu, struct gpu_backing *backing, uint64_t address,
+                        uint64_t length)
+{
+    void *host = length ? pv_as_ram(gpu->base.as, address, length, true) : NULL;
+
+    if (host)
+        backing_add(backing, host, address, (size_t)length);
+    return host;
+}
+
+enum gpu_type gpu_backing_read(struct gpu *gpu, const struct gpu_request *request, uint32_t count,
+                               struct gpu_backing *backing)
+{
+    const size_t at = request->command_size;
+    *backing = (struct gpu_backing){0};
+    if (!count || count > GPU_BACKING_MAX ||
+        request->chain->out_bytes - at < count * sizeof(struct gpu_entry))
+        return GPU_ERR_INVALID_PARAMETER;
+    enum gpu_type result = gpu_backing_begin(gpu, backing, count);
     for (uint32_t i = 0; i < count && result == GPU_OK_NODATA; i++) {
         struct gpu_entry entry;
         pv_virtq_read(request->chain, at + i * sizeof(entry), &entry, sizeof(entry));
-        void *host =
-            entry.length ? pv_as_ram(gpu->base.as, entry.address, entry.length, true) : NULL;
-        if (host)
-            backing_add(backing, host, entry.address, entry.length);
-        else
+        if (!gpu_backing_append(gpu, backing, entry.address, entry.length))
             result = GPU_ERR_INVALID_PARAMETER;
     }
     if (result != GPU_OK_NODATA)

@@ -191,6 +191,30 @@ static void draw(struct gpu *gpu, unsigned head, const struct gpu_resource *reso
     pv_display_end(gpu->display, head, &damage);
 }
 
+bool gpu_scanout_restore(struct gpu *gpu, unsigned head)
+{
+    const struct gpu_scanout scanout = gpu->scanouts[head];
+    const struct gpu_rect *rect = &scanout.rect;
+    const struct gpu_resource *resource = gpu_resource_find(gpu, scanout.resource);
+
+    gpu_scanout_off(gpu, head);
+    if (!scanout.resource)
+        return true;
+    if (!resource || !gpu_format_known(scanout.format) ||
+        !gpu_rect_inside(rect, PV_DISPLAY_MAX, PV_DISPLAY_MAX))
+        return false;
+    /* The end of the rectangle's last row. */
+    const uint64_t bytes = (uint64_t)scanout.stride * (rect->y + rect->height - 1) +
+                           ((uint64_t)rect->x + rect->width) * 4;
+    if (!pv_range_ok(scanout.offset, bytes, resource->size))
+        return false;
+    const struct pv_rect all = {rect->x, rect->y, rect->width, rect->height};
+    if (show(gpu, head, scanout.resource) != GPU_OK_NODATA)
+        return false;
+    draw(gpu, head, resource, &all);
+    return true;
+}
+
 enum gpu_type gpu_flush(struct gpu *gpu, struct gpu_request *request, const void *command)
 {
     const struct gpu_flush *flush = command;

@@ -12,6 +12,7 @@
 #include "device/scsi.h"
 
 #include "base/error.h"
+#include "base/record.h"
 #include "base/util.h"
 #include "device/scsi_impl.h"
 #include "virtio/device_impl.h"
@@ -473,6 +474,29 @@ static void destroy(struct pv_virtio_device *dev)
     free(scsi);
 }
 
+static bool busy(struct pv_virtio_device *dev)
+{
+    return of(dev)->requests;
+}
+
+static void record(struct pv_virtio_device *dev, struct pv_record *record)
+{
+    struct scsi *scsi = of(dev);
+
+    pv_record_limited(record, &scsi->config.sense_size, SENSE_MAX);
+    pv_record_limited(record, &scsi->config.cdb_size, PV_SCSI_CDB_MAX);
+    if (!scsi->config.cdb_size)
+        pv_record_fail(record, EINVAL, "commands of no bytes");
+    pv_record_same(record, scsi->count, "the number of disks and drives");
+    for (unsigned i = 0; i < scsi->count; i++) {
+        struct pv_scsi_unit *unit = &scsi->units[i];
+        pv_record_same(record, unit->blocks, "a disk's size in blocks");
+        pv_record_same(record, unit->cdrom, "whether it is a drive");
+        pv_record_bool(record, &unit->locked);
+        pv_record_bool(record, &unit->ejected);
+    }
+}
+
 static const struct pv_virtio_device_ops scsi_ops = {
     .name = "scsi",
     .id = PV_VIRTIO_ID_SCSI,
@@ -482,6 +506,8 @@ static const struct pv_virtio_device_ops scsi_ops = {
     .reset = reset,
     .queue_reset = queue_reset,
     .queue_ready = queue_ready,
+    .busy = busy,
+    .record = record,
     .destroy = destroy,
 };
 

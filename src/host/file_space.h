@@ -4,7 +4,15 @@
 #ifndef PV_HOST_FILE_SPACE_H
 #define PV_HOST_FILE_SPACE_H
 
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
+
+/*
+ * Reads what the host has in memory, without waiting for a disk. Returns how many bytes those were
+ * from `offset` on, or -EAGAIN when the first is not there.
+ */
+int64_t pv_file_read_now(int fd, const struct iovec *iov, unsigned count, uint64_t offset);
 
 /* What was written is on the medium, and stays when the power fails. */
 int pv_file_sync(int fd);

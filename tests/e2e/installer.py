@@ -37,4 +37,5 @@ def main():
     return guest.main(install, parser.parse_args())
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,9 +8,12 @@
 #include "device/balloon.h"
 #include "device/blk.h"
 #include "device/console.h"
+#include "device/gpu.h"
 #include "device/input.h"
 #include "device/net.h"
 #include "device/rng.h"
+#include "device/scsi.h"
+#include "display/display.h"
 #include "engine/engine.h"
 #include "host/chardev.h"
 #include "host/loop.h"
@@ -33,12 +36,27 @@ struct snapshot_machine {
     struct pv_address_space *as;
     struct pv_machine *machine;
     struct pv_chardev *chardev;
+    struct pv_display *display;
 };
 
 static inline bool snapshot_machine_add(struct snapshot_machine *m, int ret,
                                         struct pv_virtio_device *device)
 {
     return ret == 0 && pv_virtio_pci_create(device, pv_machine_pci(m->machine), -1, NULL) == 0;
+}
+
+static inline bool snapshot_machine_add_more(struct snapshot_machine *m, const char *disk)
+{
+    const struct pv_virtio_gpu_config gpu = {
+        .display = m->display, .heads = 2, .width = 640, .height = 480};
+    const struct pv_block_options options = {.read_only = true};
+    struct pv_scsi_target target = {.cdrom = true};
+    struct pv_virtio_device *dev;
+    bool ok = pv_virtio_gpu_create(&dev, m->loop, m->as, &gpu, NULL) == 0 &&
+              snapshot_machine_add(m, 0, dev);
+    return ok && pv_block_open(&target.block, m->loop, disk, &options, NULL) == 0 &&
+           pv_scsi_create(&dev, m->loop, m->as, &target, 1, 1, NULL) == 0 &&
+           snapshot_machine_add(m, 0, dev);
 }
 
 static inline bool snapshot_machine_add_devices(struct snapshot_machine *m, const char *disk)
@@ -64,7 +82,8 @@ static inline bool snapshot_machine_add_devices(struct snapshot_machine *m, cons
     ok = ok && pv_block_open(&block, m->loop, disk, &options, NULL) == 0 &&
          pv_blk_create(&dev, m->loop, m->as, block, NULL, NULL) == 0 &&
          snapshot_machine_add(m, 0, dev);
-    return ok && pv_pci_port_create(&port, pv_machine_pci(m->machine), 31, 1, &events, NULL) == 0;
+    return ok && snapshot_machine_add_more(m, disk) &&
+           pv_pci_port_create(&port, pv_machine_pci(m->machine), 31, 1, &events, NULL) == 0;
 }
 
 /* `firmware` is a file for the flash, which starts with snapshot_firmware; `disk` one for the disk.
@@ -83,7 +102,8 @@ static inline bool snapshot_machine_create(struct snapshot_machine *m, const cha
 
     *m = (struct snapshot_machine){0};
     bool ok = pv_loop_create(&m->loop, NULL) == 0 && pv_as_create(&m->as, NULL) == 0 &&
-              pv_chardev_null_create(&m->chardev, NULL) == 0;
+              pv_chardev_null_create(&m->chardev, NULL) == 0 &&
+              pv_display_create(&m->display, NULL) == 0;
     config.loop = m->loop;
     config.as = m->as;
     return ok && pv_machine_create(&m->machine, &config, NULL) == 0 &&
@@ -93,6 +113,7 @@ static inline bool snapshot_machine_create(struct snapshot_machine *m, const cha
 static inline void snapshot_machine_destroy(struct snapshot_machine *m)
 {
     pv_machine_destroy(m->machine);
+    pv_display_destroy(m->display);
     pv_chardev_destroy(m->chardev);
     pv_as_destroy(m->as);
     pv_loop_destroy(m->loop);

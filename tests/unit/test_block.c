@@ -15,7 +15,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #define SIZE (256u * 1024)
@@ -299,6 +301,50 @@ static void test_truncated_behind_our_back(void **state)
 }
 
 /* By a clock of the test's own: what was taken within a time is what the rates allow for it. */
+/*
+ * Requests that go on where the one before ends may become one system call. Each has its own
+ * result nevertheless: here the file may not grow beyond half of them.
+ */
+static void test_adjacent(void **state)
+{
+    enum { COUNT = 64, PART = 1024 };
+    static struct test_request requests[COUNT];
+    static struct iovec iov[COUNT];
+    static char data[COUNT][PART];
+    char in[PART];
+    struct fixture f;
+    struct rlimit old, half;
+    setup(&f);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    for (unsigned round = 0; round < 20; round++) {
+        struct pv_block *block = open_block(&f, false);
+        half = (struct rlimit){COUNT / 2 * PART, old.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &half), 0);
+        for (unsigned i = 0; i < COUNT; i++) {
+            memset(data[i], (int)(i + 3 * round), PART);
+            iov[i] = (struct iovec){data[i], PART};
+            requests[i].base = (struct pv_block_request){.op = PV_BLOCK_WRITE,
+                                                         .offset = (uint64_t)i * PART,
+                                                         .length = PART,
+                                                         .iov = &iov[i],
+                                                         .iov_count = 1};
+            submit(&f, block, &requests[i]);
+        }
+        assert_int_equal(pv_loop_run(f.loop, NULL), 0);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        for (unsigned i = 0; i < COUNT; i++) {
+            assert_int_equal(requests[i].result, i < COUNT / 2 ? 0 : -EFBIG);
+            assert_int_equal(run(&f, block, PV_BLOCK_READ, (uint64_t)i * PART, in, PART, false), 0);
+            assert_int_equal(in[0], i < COUNT / 2 ? data[i][0] : 0);
+            assert_memory_equal(in, in + 1, PART - 1);
+        }
+        pv_block_close(block);
+    }
+    signal(SIGXFSZ, SIG_DFL);
+    teardown(&f);
+}
+
 static void test_throttle(void **state)
 {
     static const struct {
@@ -371,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_many_at_once_then_drain),
         cmocka_unit_test(test_truncated_behind_our_back),
+        cmocka_unit_test(test_adjacent),
         cmocka_unit_test(test_throttle),
         cmocka_unit_test(test_throttled),
     };

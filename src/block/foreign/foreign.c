@@ -43,14 +43,8 @@ static const struct pv_foreign_piece *piece_at(const struct pv_foreign *f, uint6
     return p->kind == PV_FOREIGN_ZERO ? NULL : p;
 }
 
-/* Into f->unpacked; the lock is held. */
-static int unpack(struct pv_foreign *f, const struct pv_foreign_piece *p)
+static int unpack(struct pv_foreign *f, const struct pv_foreign_piece *p, uint8_t **out)
 {
-    const size_t index = (size_t)(p - f->pieces);
-    if (f->unpacked && f->unpacked_piece == index)
-        return 0;
-    free(f->unpacked);
-    f->unpacked = NULL;
     PV_CLEANUP_FREE uint8_t *data = malloc(p->length);
     PV_CLEANUP_FREE uint8_t *packed = malloc((size_t)p->packed + 1);
     if (!data || !packed)
@@ -59,10 +53,31 @@ static int unpack(struct pv_foreign *f, const struct pv_foreign_piece *p)
     if (ret == 0)
         ret = pv_foreign_unpack((enum pv_foreign_kind)p->kind, data, (size_t)p->length, packed,
                                 p->packed);
-    if (ret < 0)
-        return ret;
-    f->unpacked = PV_STEAL(data);
-    f->unpacked_piece = index;
+    if (ret == 0)
+        *out = PV_STEAL(data);
+    return ret;
+}
+
+/* From the piece that is kept; other threads may unpack theirs meanwhile. */
+static int read_packed(struct pv_foreign *f, const struct pv_foreign_piece *p,
+                       const struct iovec *iov, unsigned count, uint64_t from, uint64_t length,
+                       uint64_t inside)
+{
+    const size_t index = (size_t)(p - f->pieces);
+    uint8_t *data = NULL;
+    pthread_mutex_lock(&f->lock);
+    if (!f->unpacked || f->unpacked_piece != index) {
+        pthread_mutex_unlock(&f->lock);
+        int ret = unpack(f, p, &data);
+        if (ret < 0)
+            return ret;
+        pthread_mutex_lock(&f->lock);
+        free(f->unpacked);
+        f->unpacked = data;
+        f->unpacked_piece = index;
+    }
+    pv_iov_fill(iov, count, from, f->unpacked + inside, (size_t)length);
+    pthread_mutex_unlock(&f->lock);
     return 0;
 }
 
@@ -73,12 +88,7 @@ static int read_piece(struct pv_foreign *f, const struct pv_foreign_piece *p,
     const uint64_t inside = offset - p->start;
     if (p->kind == PV_FOREIGN_PLAIN)
         return pv_block_image_readv(f->files[p->file], iov, count, from, length, p->at + inside);
-    pthread_mutex_lock(&f->lock);
-    int ret = unpack(f, p);
-    if (ret == 0)
-        pv_iov_fill(iov, count, from, f->unpacked + inside, (size_t)length);
-    pthread_mutex_unlock(&f->lock);
-    return ret;
+    return read_packed(f, p, iov, count, from, length, inside);
 }
 
 int pv_foreign_read(struct pv_block_image *image, const struct iovec *iov, unsigned count,

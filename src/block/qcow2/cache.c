@@ -70,6 +70,14 @@ int qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, bool fresh, void
     return 0;
 }
 
+bool qcow2_cache_has(const struct qcow2_cache *cache, uint64_t offset)
+{
+    for (unsigned i = 0; i < cache->count; i++)
+        if (cache->tables[i].offset == offset)
+            return true;
+    return false;
+}
+
 void qcow2_cache_dirty(struct qcow2_cache *cache, const void *table)
 {
     for (unsigned i = 0; i < cache->count; i++)

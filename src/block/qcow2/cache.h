@@ -41,6 +41,8 @@ void qcow2_cache_finish(struct qcow2_cache *cache);
 
 /* The table at `offset`, read from the file, or all zeroes if `fresh`. 0 or a negative errno. */
 int qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, bool fresh, void **table);
+/* Whether that would need no reading. */
+bool qcow2_cache_has(const struct qcow2_cache *cache, uint64_t offset);
 /* The table last got was changed. */
 void qcow2_cache_dirty(struct qcow2_cache *cache, const void *table);
 /* Writes dirty tables to the file; no barrier. */

@@ -2,7 +2,9 @@
 /*
  * Compressed clusters: a deflate stream without a header, or a zstd frame, that may end anywhere in
  * the last of its 512-byte sectors. The cluster decompressed last is kept, because guests read
- * smaller pieces than clusters.
+ * smaller pieces than clusters. Readers decompress side by side, without a lock. What is kept stays
+ * right: an image gets compressed clusters only while it is made, so where one was there will be no
+ * other.
  */
 #include "block/iov.h"
 #include "block/qcow2/qcow2.h"
@@ -46,37 +48,52 @@ static int unzstd_cluster(void *out, size_t size, const void *in, size_t in_size
     return !ZSTD_isError(ret) && to.pos == size ? 0 : -EIO;
 }
 
-static int unpack(struct qcow2 *q, uint64_t host, uint32_t bytes)
+static int unpack(struct qcow2 *q, uint64_t host, uint32_t bytes, void *out)
 {
-    if (!q->packed_data) {
-        q->packed_data = malloc(q->cluster_size);
-        if (!q->packed_data)
-            return -ENOMEM;
-    }
     PV_CLEANUP_FREE void *packed = malloc(bytes);
     if (!packed)
         return -ENOMEM;
-    q->packed_at = ~UINT64_C(0);
     int ret = pv_block_image_read(q->file, packed, bytes, host);
     if (ret < 0)
         return ret;
-    ret = q->header.compression == QCOW2_ZSTD
-              ? unzstd_cluster(q->packed_data, q->cluster_size, packed, bytes)
-              : inflate_cluster(q->packed_data, q->cluster_size, packed, bytes);
-    if (ret == 0)
-        q->packed_at = host;
-    return ret;
+    return q->header.compression == QCOW2_ZSTD
+               ? unzstd_cluster(out, q->cluster_size, packed, bytes)
+               : inflate_cluster(out, q->cluster_size, packed, bytes);
+}
+
+/* From the cluster that is kept, if it is that one. */
+static bool read_kept(struct qcow2 *q, uint64_t host, uint32_t from, uint32_t length,
+                      const struct iovec *iov, unsigned count, uint64_t to)
+{
+    pthread_mutex_lock(&q->packed_lock);
+    const bool there = q->packed_at == host;
+    if (there)
+        pv_iov_fill(iov, count, to, q->packed_data + from, length);
+    pthread_mutex_unlock(&q->packed_lock);
+    return there;
 }
 
 int qcow2_packed_read(struct qcow2 *q, uint64_t host, uint32_t bytes, uint32_t from,
                       uint32_t length, const struct iovec *iov, unsigned count, uint64_t to)
 {
+    if (read_kept(q, host, from, length, iov, count, to))
+        return 0;
+    PV_CLEANUP_FREE uint8_t *data = malloc(q->cluster_size);
+    if (!data)
+        return -ENOMEM;
+    int ret = unpack(q, host, bytes, data);
+    if (ret < 0)
+        return ret;
+    pv_iov_fill(iov, count, to, data + from, length);
+    if (length == q->cluster_size)
+        return 0; /* there is nothing left of it to come back for */
     pthread_mutex_lock(&q->packed_lock);
-    int ret = q->packed_at == host ? 0 : unpack(q, host, bytes);
-    if (ret == 0)
-        pv_iov_fill(iov, count, to, q->packed_data + from, length);
+    uint8_t *old = q->packed_data;
+    q->packed_data = data;
+    q->packed_at = host;
     pthread_mutex_unlock(&q->packed_lock);
-    return ret;
+    data = old;
+    return 0;
 }
 
 /* ---- Making them ---- */

@@ -41,6 +41,14 @@ static int find_table(struct qcow2 *q, uint64_t cluster, void **table)
     return qcow2_cache_get(&q->l2_cache, offset, false, table);
 }
 
+bool qcow2_map_ready(const struct qcow2 *q, uint64_t offset)
+{
+    const unsigned i = index_l1(q, offset >> q->cluster_bits);
+    const uint64_t table = i < q->header.l1_size ? q->l1[i] & QCOW2_OFFSET_MASK : 0;
+
+    return table && qcow2_cache_has(&q->l2_cache, table);
+}
+
 static struct qcow2_entry load_entry(const struct qcow2 *q, const void *table, unsigned index)
 {
     const uint64_t *words = (const uint64_t *)table + (size_t)index * (q->entry_size / 8);

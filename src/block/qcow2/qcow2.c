@@ -274,6 +274,7 @@ static int snapshot_delete(struct pv_block_image *image, const char *name, struc
 static const struct pv_block_image_ops qcow2_ops = {
     .name = "qcow2",
     .read = qcow2_read,
+    .read_now = qcow2_read_now,
     .write = qcow2_write,
     .flush = flush,
     .discard = qcow2_discard,

@@ -161,6 +161,8 @@ int qcow2_header_write_backing(struct qcow2 *q, const char *name, const char *fo
 
 /* How the guest's bytes from `offset` on are stored. 0, or -EIO when the tables make no sense. */
 int qcow2_map(struct qcow2 *q, uint64_t offset, uint64_t length, struct qcow2_run *run);
+/* Whether there is a table for `offset`, and in memory. Under the lock. */
+bool qcow2_map_ready(const struct qcow2 *q, uint64_t offset);
 /* One cluster's entry; an absent table reads as zeroes. */
 int qcow2_entry_get(struct qcow2 *q, uint64_t cluster, struct qcow2_entry *entry);
 /* Makes the table where there is none, and a copy where a snapshot shares it. */
@@ -285,6 +287,8 @@ int qcow2_check_file(struct qcow2_check *result, const char *path, bool repair,
 
 int qcow2_read(struct pv_block_image *image, const struct iovec *iov, unsigned count,
                uint64_t offset);
+int qcow2_read_now(struct pv_block_image *image, const struct iovec *iov, unsigned count,
+                   uint64_t offset);
 int qcow2_write(struct pv_block_image *image, const struct iovec *iov, unsigned count,
                 uint64_t offset);
 int qcow2_discard(struct pv_block_image *image, uint64_t offset, uint64_t length);

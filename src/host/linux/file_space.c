@@ -7,6 +7,13 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+int64_t pv_file_read_now(int fd, const struct iovec *iov, unsigned count, uint64_t offset)
+{
+    const ssize_t n = preadv2(fd, iov, (int)count, (off_t)offset, RWF_NOWAIT);
+
+    return n < 0 ? -errno : n;
+}
+
 int pv_file_sync(int fd)
 {
     return fdatasync(fd) < 0 ? -errno : 0;

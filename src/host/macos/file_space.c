@@ -12,6 +12,12 @@
 #define DKIOCGETBLOCKCOUNT _IOR('d', 25, uint64_t)
 #endif
 
+/* This system has no read that does not wait. */
+int64_t pv_file_read_now(int fd, const struct iovec *iov, unsigned count, uint64_t offset)
+{
+    return -EAGAIN;
+}
+
 /* fsync() leaves it in the drive's cache; where there is no drive, it is all there is. */
 int pv_file_sync(int fd)
 {
