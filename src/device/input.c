@@ -4,8 +4,9 @@
  * to know (`select`, `subsel`) and reads the answer and its size. Answers are bitmaps of the codes
  * that the device may send, by type of event.
  *
- * Events that belong together are sent together or not at all: half of a movement, or a key that is
- * pressed and never released because the queue was full, would be worse than a lost one. Buffers
+ * Events that belong together are sent together or not at all: half of a movement would be worse
+ * than a lost one. The driver gives 64 buffers, which fast typing fills before a guest has looked:
+ * what finds none waits in the backlog until it gives more, or a key would stay pressed. Buffers
  * taken for a group that did not find enough are kept for the next.
  */
 #include "device/input.h"
@@ -19,6 +20,7 @@
 #include <string.h>
 
 #define QUEUE_SIZE 64u
+#define BACKLOG    1024u /* events; a power of two */
 enum { EVENT_QUEUE, STATUS_QUEUE, QUEUE_COUNT };
 
 /* 5.8.2. */
@@ -67,6 +69,8 @@ struct input {
     unsigned lit;
     struct pv_virtq_chain held[PV_INPUT_MAX_EVENTS + 1];
     unsigned held_count;
+    struct wire_event backlog[BACKLOG];  /* whole groups, each with its SYN_REPORT */
+    unsigned backlog_head, backlog_tail; /* both count on */
 };
 
 /* ---- What it is ---- */
@@ -165,12 +169,44 @@ static void config_write(struct pv_virtio_device *dev, size_t offset, const void
 
 /* ---- Events ---- */
 
-static void push_event(struct input *input, struct pv_virtq *queue, unsigned n,
-                       struct pv_input_event event)
+static struct wire_event *backlog_at(struct input *input, unsigned index)
 {
-    const struct wire_event wire = {event.type, event.code, (uint32_t)event.value};
-    struct pv_virtq_chain *chain = &input->held[n];
-    pv_virtq_push(queue, chain, pv_virtq_write(chain, 0, &wire, sizeof(wire)));
+    return &input->backlog[index % BACKLOG];
+}
+
+/* How many events the oldest group has, the report that ends it included. */
+static unsigned first_group(struct input *input)
+{
+    unsigned count = 1;
+    while (backlog_at(input, input->backlog_head + count - 1)->type != PV_EV_SYN)
+        count++;
+    return count;
+}
+
+/* Gives the driver the groups that there are buffers for. With the device locked. */
+static void send_backlog(struct input *input)
+{
+    struct pv_virtq *queue = pv_virtio_queue(&input->base, EVENT_QUEUE);
+    bool any = false;
+    while (input->backlog_head != input->backlog_tail) {
+        const unsigned count = first_group(input);
+        while (input->held_count < count &&
+               pv_virtq_pop(queue, &input->held[input->held_count]) == 1)
+            input->held_count++;
+        if (input->held_count < count)
+            break;
+        for (unsigned i = 0; i < count; i++) {
+            struct pv_virtq_chain *chain = &input->held[i];
+            const struct wire_event *event = backlog_at(input, input->backlog_head + i);
+            pv_virtq_push(queue, chain, pv_virtq_write(chain, 0, event, sizeof(*event)));
+        }
+        input->held_count -= count;
+        memmove(input->held, input->held + count, input->held_count * sizeof(input->held[0]));
+        input->backlog_head += count;
+        any = true;
+    }
+    if (any)
+        pv_virtq_notify(queue);
 }
 
 bool pv_input_send(struct pv_virtio_device *dev, const struct pv_input_event *events,
@@ -181,16 +217,14 @@ bool pv_input_send(struct pv_virtio_device *dev, const struct pv_input_event *ev
     if (!count || count > PV_INPUT_MAX_EVENTS)
         return false;
     pv_virtio_lock(dev);
-    while (input->held_count <= count && pv_virtq_pop(queue, &input->held[input->held_count]) == 1)
-        input->held_count++;
-    bool room = input->held_count > count && pv_virtq_running(queue);
+    const unsigned left = BACKLOG - (input->backlog_tail - input->backlog_head);
+    bool room = left > count && pv_virtq_running(queue);
     if (room) {
-        const struct pv_input_event end = {PV_EV_SYN, SYN_REPORT, 0};
-        for (unsigned i = 0; i <= count; i++)
-            push_event(input, queue, i, i < count ? events[i] : end);
-        input->held_count -= count + 1;
-        memmove(input->held, input->held + count + 1, input->held_count * sizeof(input->held[0]));
-        pv_virtq_notify(queue);
+        for (unsigned i = 0; i < count; i++)
+            *backlog_at(input, input->backlog_tail++) =
+                (struct wire_event){events[i].type, events[i].code, (uint32_t)events[i].value};
+        *backlog_at(input, input->backlog_tail++) = (struct wire_event){PV_EV_SYN, SYN_REPORT, 0};
+        send_backlog(input);
     }
     pv_virtio_unlock(dev);
     return room;
@@ -213,8 +247,10 @@ static void queue_ready(struct pv_virtio_device *dev, unsigned index)
     struct pv_virtq *queue = pv_virtio_queue(dev, index);
     struct pv_virtq_chain chain;
     unsigned budget = PV_VIRTQ_BUDGET;
-    if (index != STATUS_QUEUE)
+    if (index == EVENT_QUEUE) {
+        send_backlog((struct input *)dev);
         return;
+    }
     while (budget && pv_virtq_pop(queue, &chain) == 1) {
         status((struct input *)dev, &chain);
         pv_virtq_push(queue, &chain, 0);
@@ -227,23 +263,24 @@ static void queue_ready(struct pv_virtio_device *dev, unsigned index)
 
 /* ---- Life ---- */
 
-static void drop_held(struct input *input)
+static void drop_events(struct input *input)
 {
     for (unsigned i = 0; i < input->held_count; i++)
         pv_virtq_chain_finish(&input->held[i]);
     input->held_count = 0;
+    input->backlog_head = input->backlog_tail;
 }
 
 static void queue_reset(struct pv_virtio_device *dev, unsigned queue)
 {
     if (queue == EVENT_QUEUE)
-        drop_held((struct input *)dev);
+        drop_events((struct input *)dev);
 }
 
 static void reset(struct pv_virtio_device *dev)
 {
     struct input *input = (struct input *)dev;
-    drop_held(input);
+    drop_events(input);
     input->config = (struct input_config){0};
     input->lit = 0;
 }

@@ -45,7 +45,8 @@ int pv_input_create(struct pv_virtio_device **out, struct pv_loop *loop,
 
 /*
  * Something happened: `events`, which belong together and end without a PV_EV_SYN (it is added).
- * All or none of them reach the guest; false when it has no room, or does not listen. Any thread.
+ * All or none of them reach the guest, later if it has no room now; false when too much waits
+ * already, or it does not listen. Any thread.
  */
 bool pv_input_send(struct pv_virtio_device *dev, const struct pv_input_event *events,
                    unsigned count);

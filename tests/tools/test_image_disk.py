@@ -105,6 +105,14 @@ class Writing(Disk):
         self.assertIn("security.capability",
                       self.run_tool("debugfs", "-R", "ea_list /ping"))
 
+    def test_hard_links_that_fill_folders(self):
+        linked = file(b"one body")
+        tree = {b"/": folder(), b"/lost+found": folder(0o700), b"/many": folder()}
+        for number in range(200):
+            tree[b"/many/a-name-that-fills-blocks-%03d" % number] = linked
+        self.write(tree)
+        self.assert_same_tree(tree)
+
     def test_no_time_but_the_given(self):
         self.write(sample_tree())
         data = self.disk.read_bytes()

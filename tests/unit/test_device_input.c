@@ -90,24 +90,55 @@ static void test_events(void **state)
     assert_false(pv_input_send(d.dev, &key, 0));
     assert_false(pv_input_send(d.dev, &key, PV_INPUT_MAX_EVENTS + 1));
     offer_events(&d, 0, 2);
-    assert_false(pv_input_send(d.dev, move, 2)); /* two of three is none */
-    assert_int_equal(used_index(&d, EVENTS), 0);
     assert_true(pv_input_send(d.dev, &key, 1));
     assert_int_equal(used_index(&d, EVENTS), 2);
     assert_int_equal(d.interrupts[EVENTS], 1);
     assert_int_equal(load32(&d, DATA), 30 << 16 | PV_EV_KEY);
     assert_int_equal(load32(&d, DATA + 4), 1);
     assert_int_equal(load32(&d, DATA + 8), 0);
-    offer_events(&d, 2, 3);
+
+    /* Two of three is none, until there is the third. */
+    offer_events(&d, 2, 2);
     assert_true(pv_input_send(d.dev, move, 2));
+    assert_int_equal(used_index(&d, EVENTS), 2);
+    offer_events(&d, 4, 1);
+    kick(&d, EVENTS);
+    assert_int_equal(used_index(&d, EVENTS), 5);
     assert_int_equal(load32(&d, DATA + 8 * 3), 1 << 16 | PV_EV_ABS);
     assert_int_equal(load32(&d, DATA + 8 * 3 + 4), (uint32_t)-5);
 
-    /* Buffers that were kept are not used after a reset. */
+    /* Neither buffers nor events that were kept are used after a reset. */
     offer_events(&d, 5, 2);
-    assert_false(pv_input_send(d.dev, move, 2));
+    assert_true(pv_input_send(d.dev, move, 2));
     bring_up(&d, VERSION_1);
-    assert_false(pv_input_send(d.dev, &key, 1));
+    offer_events(&d, 0, 2);
+    assert_true(pv_input_send(d.dev, &key, 1));
+    assert_int_equal(used_index(&d, EVENTS), 2);
+    assert_int_equal(load32(&d, DATA), 30 << 16 | PV_EV_KEY);
+    assert_false(failed(&d));
+    driver_teardown(&d);
+}
+
+/* What is typed while the guest does not look arrives in order, and what does not fit is refused.
+ */
+static void test_backlog(void **state)
+{
+    struct driver d;
+    unsigned typed = 0, seen = 0, offered = 0;
+    setup(&d, PV_INPUT_KEYBOARD);
+    bring_up(&d, VERSION_1);
+    while (pv_input_send(d.dev, &(struct pv_input_event){PV_EV_KEY, 30, (int32_t)typed}, 1))
+        assert_true(++typed < 10000);
+    assert_true(typed >= 500);
+    while (seen < typed) {
+        offer_events(&d, offered, RING_SIZE);
+        offered += RING_SIZE;
+        kick(&d, EVENTS);
+        assert_int_equal(used_index(&d, EVENTS), (uint16_t)PV_MIN(offered, 2 * typed));
+        for (unsigned i = 0; i < RING_SIZE && seen < typed; i += 2, seen++)
+            assert_int_equal(load32(&d, DATA + 16 * seen + 4), seen);
+    }
+    assert_true(pv_input_send(d.dev, &(struct pv_input_event){PV_EV_KEY, 30, 1}, 1));
     assert_false(failed(&d));
     driver_teardown(&d);
 }
@@ -147,6 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SPLIT_RINGS(test_what_it_is),
         BOTH_RINGS(test_events),
+        BOTH_RINGS(test_backlog),
         BOTH_RINGS(test_leds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -120,6 +120,39 @@ static void test_full(void **state)
     close_machine(&m);
 }
 
+/* Memory that goes takes the code in it along, and no other's. */
+static void test_memory_that_goes(void **state)
+{
+    const uint64_t other = RAM + 0x100000;
+    const uint32_t far_call[] = {
+        0x580000c9, /* ldr x9, =other */
+        0xaa1e03f3, /* mov x19, lr */
+        0xd63f0120, /* blr x9 */
+        0xaa1303fe, /* mov lr, x19 */
+        0xd4000002, /* hvc #0 */
+        0xd503201f, /* nop: the literal is aligned */
+        (uint32_t)other, (uint32_t)(other >> 32),
+    };
+    const uint32_t answers[2][2] = {{0xd2800540 /* mov x0, #42 */, 0xd65f03c0 /* ret */},
+                                    {0xd28000e0 /* mov x0, #7 */, 0xd65f03c0}};
+    PV_CLEANUP_ERROR struct pv_error *err = NULL;
+    struct pv_vcpu_state end;
+    struct machine m;
+    open_machine(&m);
+    assert_int_equal(pv_as_write(m.as, RAM, far_call, sizeof(far_call)), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pv_as_add_ram(m.as, other, 0x1000, "other", &err), 0);
+        assert_int_equal(pv_as_write(m.as, other, answers[i], sizeof(answers[i])), 0);
+        start(&m, 0, RAM, 0);
+        wait_off(&m, 0, &end);
+        assert_int_equal(end.x[0], i ? 7 : 42);
+        const uint64_t before = atomic_load(&m.jit->stats.invalidated);
+        assert_int_equal(pv_as_remove(m.as, other), 0);
+        assert_int_equal(atomic_load(&m.jit->stats.invalidated), before + 1);
+    }
+    close_machine(&m);
+}
+
 /* Deeper than the host's stack has frames for: the oldest returns are looked up. */
 static void test_recursion(void **state)
 {
@@ -290,11 +323,9 @@ static void test_flags(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full),
-        cmocka_unit_test(test_recursion),
-        cmocka_unit_test(test_unmatched_returns),
-        cmocka_unit_test(test_watch),
-        cmocka_unit_test(test_bad_symbols),
+        cmocka_unit_test(test_full),      cmocka_unit_test(test_memory_that_goes),
+        cmocka_unit_test(test_recursion), cmocka_unit_test(test_unmatched_returns),
+        cmocka_unit_test(test_watch),     cmocka_unit_test(test_bad_symbols),
         cmocka_unit_test(test_flags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,7 @@ static void region_removed(void *opaque, const struct pv_region_info *region)
     struct interp *interp = opaque;
     if (is_device(region))
         return;
-    interp_icache_invalidate_all(interp);
+    interp_icache_invalidate_range(interp, region->address, region->size);
     mmu_flush_everywhere(interp, TLB_FLUSH_HOST);
 }
 

@@ -24,8 +24,9 @@ struct interp {
     struct pv_as_listener listener;
     struct interp_code *code;
     struct jit *jit; /* NULL when this interprets */
-    /* With `jit`: code in the physical page at pa, or anywhere, may have changed. Any thread. */
-    void (*code_changed)(struct jit *jit, uint64_t pa, bool everywhere);
+    /* With `jit`: code in `size` bytes at pa (0 and UINT64_MAX: anywhere) may have changed. Any
+     * thread. */
+    void (*code_changed)(struct jit *jit, uint64_t pa, uint64_t size);
     _Atomic uint32_t granules[INTERP_GRANULE_WORDS];
     /*
      * There is one vCPU and it has no memory that others update too: translated code need not lock

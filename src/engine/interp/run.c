@@ -93,7 +93,19 @@ void interp_icache_invalidate(struct interp *interp, uint64_t pa)
 {
     atomic_fetch_add(generation_of(interp, pa), 1);
     if (interp->jit)
-        interp->code_changed(interp->jit, pa, false);
+        interp->code_changed(interp->jit, pa, 1);
+}
+
+void interp_icache_invalidate_range(struct interp *interp, uint64_t pa, uint64_t size)
+{
+    if (size / PV_GUEST_PAGE >= GENERATIONS) {
+        interp_icache_invalidate_all(interp);
+        return;
+    }
+    for (uint64_t at = 0; at < size; at += PV_GUEST_PAGE)
+        atomic_fetch_add(generation_of(interp, pa + at), 1);
+    if (interp->jit)
+        interp->code_changed(interp->jit, pa, size);
 }
 
 void interp_icache_invalidate_all(struct interp *interp)
@@ -101,7 +113,7 @@ void interp_icache_invalidate_all(struct interp *interp)
     for (unsigned i = 0; i < GENERATIONS; i++)
         atomic_fetch_add(&interp->code->generation[i], 1);
     if (interp->jit)
-        interp->code_changed(interp->jit, 0, true);
+        interp->code_changed(interp->jit, 0, UINT64_MAX);
 }
 
 /* ---- Decoding ---- */

@@ -20,10 +20,11 @@ enum pv_exit run_loop(struct cpu *c);
 void run_one(struct cpu *c);
 
 /*
- * IC IVAU and IC IALLU(IS): decoded instructions of the physical page at `pa`, or all, are not used
- * any more by any vCPU from its next block on. Any thread.
+ * IC IVAU, memory that went away, and IC IALLU(IS): decoded instructions of the byte at `pa`, of a
+ * range, or all, are not used any more by any vCPU from its next block on. Any thread.
  */
 void interp_icache_invalidate(struct interp *interp, uint64_t pa);
+void interp_icache_invalidate_range(struct interp *interp, uint64_t pa, uint64_t size);
 void interp_icache_invalidate_all(struct interp *interp);
 
 #endif

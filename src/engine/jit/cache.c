@@ -189,15 +189,14 @@ static void remove_from_chain(struct jit *jit, struct jit_block *block)
     atomic_store(at, atomic_load(&block->next));
 }
 
-/* Those that depend on the line at pa. */
-static bool kill_line(struct jit *jit, uint64_t pa)
+/* Those that depend on some of these lines of the page at pa. */
+static bool kill_lines(struct jit *jit, uint64_t pa, uint64_t lines)
 {
-    const uint64_t line = UINT64_C(1) << (pa & MMU_PAGE_MASK) / JIT_LINE;
     struct jit_block **at = page_of(jit, pa);
     bool any = false;
     while (*at) {
         struct jit_block *block = *at;
-        if ((block->pa ^ pa) >> MMU_PAGE_SHIFT || !(block->lines & line)) {
+        if ((block->pa ^ pa) >> MMU_PAGE_SHIFT || !(block->lines & lines)) {
             at = &block->next_in_page;
             continue;
         }
@@ -228,15 +227,28 @@ static bool kill_all(struct jit *jit)
     return any;
 }
 
-void jit_code_changed(struct jit *jit, uint64_t pa, bool everywhere)
+/* The bits of a page's lines in which there are the bytes from `first` to `last` of it. */
+static uint64_t lines_of(uint64_t first, uint64_t last)
 {
+    return UINT64_MAX << first / JIT_LINE & UINT64_MAX >> (63 - last / JIT_LINE);
+}
+
+void jit_code_changed(struct jit *jit, uint64_t pa, uint64_t size)
+{
+    bool any = false;
     pthread_mutex_lock(&jit->lock);
-    if (everywhere)
+    if (size >> MMU_PAGE_SHIFT >= JIT_CHANGES) {
         for (unsigned i = 0; i < JIT_CHANGES; i++)
             atomic_fetch_add(&jit->changes[i], 1);
-    else
-        atomic_fetch_add(jit_changes(jit, pa), 1);
-    bool any = everywhere ? kill_all(jit) : kill_line(jit, pa);
+        any = kill_all(jit);
+    } else {
+        for (uint64_t left = size, take; left; left -= take, pa += take) {
+            const uint64_t first = pa & MMU_PAGE_MASK;
+            take = PV_MIN(left, MMU_PAGE_MASK + 1 - first);
+            atomic_fetch_add(jit_changes(jit, pa), 1);
+            any |= kill_lines(jit, pa, lines_of(first, first + take - 1));
+        }
+    }
     pthread_mutex_unlock(&jit->lock);
     if (any)
         mmu_post_everywhere(jit->interp, TLB_FLUSH_NOTHING);

@@ -186,7 +186,7 @@ bool jit_cache_room(struct jit *jit, struct jit_room *room);
 /* With the lock held. */
 void jit_cache_add(struct jit *jit, struct jit_block *block);
 /* interp->code_changed. */
-void jit_code_changed(struct jit *jit, uint64_t pa, bool everywhere);
+void jit_code_changed(struct jit *jit, uint64_t pa, uint64_t size);
 /* Forgets all code, once no vCPU is in it; another vCPU may have done it instead. */
 void jit_cache_empty(struct cpu *c);
 /* On the way into the run loop, and out of it: while running, code stays where it is. */

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: MIT
 """The gpu profile: Mesa's drivers, programs that show them, and a desktop on the virtual GPU."""
 
-PACKAGES = ["ca-certificates", "glmark2-es2-wayland", "glmark2-x11", "libgl1-mesa-dri", "mesa-utils",
-            "mesa-vulkan-drivers", "procps", "vkmark", "vulkan-tools", "weston", "xwayland"]
+PACKAGES = ["ca-certificates", "foot", "glmark2-es2-wayland", "glmark2-x11", "grim", "labwc",
+            "libgl1-mesa-dri", "mesa-utils", "mesa-vulkan-drivers", "procps", "swaybg", "vkmark",
+            "vulkan-tools", "xwayland"]
 
 # Sourced by logins as well, so that programs started there find the desktop and the host's GPU.
 ENVIRONMENT = "/run/pearvisor-desktop.env"
 
 DESKTOP = f"""#!/bin/sh
-# The desktop on the virtual GPU's screen. OpenGL, weston's too, is drawn by Zink on Vulkan, and that
-# by the host (Venus). Without Venus (--gpu 2d) weston draws by CPU.
+# The desktop on the virtual GPU's screen. OpenGL, labwc's too, is drawn by Zink on Vulkan, and that
+# by the host (Venus). Without Venus (--gpu 2d) labwc draws by CPU.
 venus=/usr/share/vulkan/icd.d/virtio_icd.json
 renderer=pixman
 summary=$(VK_DRIVER_FILES=$venus vulkaninfo --summary 2>/dev/null)
 {{
-    echo "export XDG_RUNTIME_DIR=/run/pearvisor-desktop WAYLAND_DISPLAY=wayland-1 DISPLAY=:0"
+    echo "export XDG_RUNTIME_DIR=/run/pearvisor-desktop WAYLAND_DISPLAY=wayland-0 DISPLAY=:0"
     case $summary in
     *DRIVER_ID_MESA_VENUS*)
-        renderer=gl
+        renderer=gles2
         echo "export VK_DRIVER_FILES=$venus MESA_LOADER_DRIVER_OVERRIDE=zink GALLIUM_DRIVER=zink"
         ;;
     esac
@@ -28,7 +29,9 @@ summary=$(VK_DRIVER_FILES=$venus vulkaninfo --summary 2>/dev/null)
 }} >{ENVIRONMENT}.new
 mv {ENVIRONMENT}.new {ENVIRONMENT}
 . {ENVIRONMENT}
-exec weston --backend=drm --renderer=$renderer --socket=wayland-1 --xwayland --idle-time=0
+unset WAYLAND_DISPLAY DISPLAY # or it would look for another desktop to be a window of
+export WLR_RENDERER=$renderer LIBSEAT_BACKEND=builtin
+exec labwc -s 'sh -c "swaybg -c 2e4a62 & exec foot"'
 """
 
 UNIT = """[Unit]

@@ -87,7 +87,9 @@ class Script:
     def _make(self, path, name, node):
         """`name` in debugfs's current folder; some of its commands take no path."""
         if id(node) in self.first:
-            self.lines.append(b"ln " + quoted(self.first[id(node)]) + b" " + name)
+            # `ln` fails in a folder that is full; the others make it larger.
+            self.lines += [b"symlink " + name + b" x", b"rm " + name,
+                           b"ln " + quoted(self.first[id(node)]) + b" " + name]
             self.links[id(node)] += 1
             return
         self.first[id(node)], self.links[id(node)] = path, 1
