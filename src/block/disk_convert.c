@@ -145,9 +145,7 @@ static void *copy_pieces(void *opaque)
 
 static unsigned thread_count(unsigned wanted)
 {
-    const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    const unsigned count = wanted ? wanted : cpus > 0 ? (unsigned)cpus : 1;
-    return PV_MIN(count, PV_DISK_THREADS_MAX);
+    return PV_MIN(wanted ? wanted : pv_host_cpus(), PV_DISK_THREADS_MAX);
 }
 
 static int copy_all(struct copy *c, struct pv_error **err)

@@ -169,8 +169,7 @@ static void *help(void *opaque)
 /* As many as there are CPUs besides the writer's. It does without those that cannot be had. */
 static void start_helpers(struct pv_memory_image *image)
 {
-    const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    const unsigned wanted = (unsigned)PV_MIN(PV_MAX(cpus, 1L) - 1, (long)MAX_HELPERS);
+    const unsigned wanted = PV_MIN(pv_host_cpus() - 1, MAX_HELPERS);
 
     image->started = true;
     while (image->helper_count < wanted &&
