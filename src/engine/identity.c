@@ -105,8 +105,8 @@ static const struct id_register registers[] = {
                 "FEAT_CCIDX", [7] = "FEAT_TTST", "FEAT_LSE2", [12] = "FEAT_TTL",
                 "FEAT_BBM", [15] = "FEAT_E0PD"}},
     /* Since version 2. */
-    [CTR] = {PV_SYSREG(3, 3, 0, 0, 1), "CTR_EL0"},
-    [DCZID] = {PV_SYSREG(3, 3, 0, 0, 7), "DCZID_EL0"},
+    [CTR] = {.sysreg = PV_SYSREG(3, 3, 0, 0, 1), .name = "CTR_EL0"},
+    [DCZID] = {.sysreg = PV_SYSREG(3, 3, 0, 0, 7), .name = "DCZID_EL0"},
 };
 
 _Static_assert(PV_ARRAY_SIZE(registers) == PV_IDENTITY_REGISTERS, "one for each");
