@@ -669,6 +669,18 @@ int pv_engine_reset_gic(struct pv_engine *engine, struct pv_error **err)
     return engine->ops->gic->reset(engine, err);
 }
 
+int pv_engine_read_gic(struct pv_engine *engine, const struct pv_engine_gic_reg *reg,
+                       uint64_t *value)
+{
+    return engine->ops->gic->read(engine, reg, value);
+}
+
+int pv_engine_write_gic(struct pv_engine *engine, const struct pv_engine_gic_reg *reg,
+                        uint64_t value)
+{
+    return engine->ops->gic->write(engine, reg, value);
+}
+
 uint64_t pv_engine_counter_frequency(const struct pv_engine_ops *ops)
 {
     return ops->timer->counter_frequency();
@@ -779,6 +791,12 @@ void pv_vcpu_record_power(struct pv_vcpu *vcpu, struct pv_record *record)
         pthread_cond_broadcast(&runner->wake_up);
     }
     pthread_mutex_unlock(&private->lock);
+}
+
+void pv_engine_forget_identity(struct pv_engine *engine)
+{
+    for (unsigned i = 0; i < engine->config.vcpus; i++)
+        engine->vcpus[i].identity.given = false;
 }
 
 int pv_vcpu_get_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value)

@@ -164,6 +164,26 @@ void pv_engine_send_msi(struct pv_engine *engine, uint32_t device_id, uint64_t a
 /* Everything but the levels of input wires to reset values. While paused. */
 int pv_engine_reset_gic(struct pv_engine *engine, struct pv_error **err);
 
+/*
+ * A register of it, while paused, as snapshots need it: GICx_ISENABLER, ISACTIVER and ISPENDR are
+ * written whole (bits that are 0 are cleared), and of what is pending ISPENDR has what is latched,
+ * without the levels of wires. Registers of frames are of 32 bits.
+ */
+enum pv_engine_gic_frame {
+    PV_ENGINE_GICD, /* the distributor */
+    PV_ENGINE_GICR, /* a vCPU's redistributor, both of its frames */
+    PV_ENGINE_ICC,  /* a vCPU's CPU interface */
+};
+struct pv_engine_gic_reg {
+    enum pv_engine_gic_frame frame;
+    unsigned vcpu;
+    uint32_t number; /* the offset, or of the CPU interface PV_SYSREG */
+};
+int pv_engine_read_gic(struct pv_engine *engine, const struct pv_engine_gic_reg *reg,
+                       uint64_t *value);
+int pv_engine_write_gic(struct pv_engine *engine, const struct pv_engine_gic_reg *reg,
+                        uint64_t value);
+
 /* ---- An engine's own timers: only where it has some ---- */
 
 /* Of their counter, in Hz: CNTFRQ. */
@@ -226,10 +246,14 @@ int pv_vcpu_set_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value);
 const uint32_t *pv_engine_state_sysregs(size_t *count);
 
 /*
- * All of a vCPU's state, with the PE's identification, which must be the same where it is loaded.
- * While paused; interrupt lines and the client's registers are the client's to record.
+ * All of a vCPU's state, with the PE's identification: where it is loaded there must be all
+ * features that the guest was started with. While paused; interrupt lines, timers and the client's
+ * registers are the client's to record.
  */
 void pv_vcpu_record(struct pv_vcpu *vcpu, struct pv_record *record);
+
+/* The machine was reset: no guest remembers the features of another PE any more. */
+void pv_engine_forget_identity(struct pv_engine *engine);
 
 /* Counters since power-on, for --stats and tests. */
 struct pv_vcpu_stats {

@@ -7,6 +7,7 @@
 #define PV_ENGINE_ENGINE_IMPL_H
 
 #include "engine/engine.h"
+#include "engine/identity.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -71,6 +72,8 @@ struct pv_engine_gic_ops {
     void (*set_spi)(struct pv_engine *engine, unsigned intid, bool level);
     void (*send_msi)(struct pv_engine *engine, uint32_t device_id, uint64_t address, uint32_t data);
     int (*reset)(struct pv_engine *engine, struct pv_error **err);
+    int (*read)(struct pv_engine *engine, const struct pv_engine_gic_reg *reg, uint64_t *value);
+    int (*write)(struct pv_engine *engine, const struct pv_engine_gic_reg *reg, uint64_t value);
 };
 
 struct pv_engine_timer_ops {
@@ -84,6 +87,7 @@ struct pv_vcpu {
     unsigned index;
     uint64_t mpidr;
     void *impl;
+    struct pv_identity identity; /* of a guest that was loaded */
 
     /*
      * What vcpu_run must look at soon, one word so that the check is one load:

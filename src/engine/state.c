@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A vCPU's state as a whole. */
-#include "engine/engine_impl.h"
-
 #include "base/record.h"
 #include "base/util.h"
+#include "engine/engine_impl.h"
+#include "engine/identity.h"
 
 #include <errno.h>
 
@@ -66,32 +66,6 @@ const uint32_t *pv_engine_state_sysregs(size_t *count)
     return state_sysregs;
 }
 
-/* Arm ARM D23.2: what the PE says it is, and so what a guest has arranged itself for. */
-static const uint32_t id_sysregs[] = {
-    PV_SYSREG(3, 0, 0, 0, 0), /* MIDR_EL1 */
-    PV_SYSREG(3, 0, 0, 4, 0), /* ID_AA64PFR0_EL1 */
-    PV_SYSREG(3, 0, 0, 4, 1), /* ID_AA64PFR1_EL1 */
-    PV_SYSREG(3, 0, 0, 4, 4), /* ID_AA64ZFR0_EL1 */
-    PV_SYSREG(3, 0, 0, 5, 0), /* ID_AA64DFR0_EL1 */
-    PV_SYSREG(3, 0, 0, 6, 0), /* ID_AA64ISAR0_EL1 */
-    PV_SYSREG(3, 0, 0, 6, 1), /* ID_AA64ISAR1_EL1 */
-    PV_SYSREG(3, 0, 0, 6, 2), /* ID_AA64ISAR2_EL1 */
-    PV_SYSREG(3, 0, 0, 7, 0), /* ID_AA64MMFR0_EL1 */
-    PV_SYSREG(3, 0, 0, 7, 1), /* ID_AA64MMFR1_EL1 */
-    PV_SYSREG(3, 0, 0, 7, 2), /* ID_AA64MMFR2_EL1 */
-};
-
-static void record_id(struct pv_vcpu *vcpu, struct pv_record *record)
-{
-    for (size_t i = 0; i < PV_ARRAY_SIZE(id_sysregs); i++) {
-        uint64_t value = 0;
-        char name[32];
-        pv_vcpu_get_sysreg(vcpu, id_sysregs[i], &value); /* one that is not there reads as 0 */
-        snprintf(name, sizeof(name), "the CPU's ID register %#x", id_sysregs[i]);
-        pv_record_same(record, value, name);
-    }
-}
-
 static void record_general(struct pv_vcpu *vcpu, struct pv_record *record)
 {
     struct pv_vcpu_state state = {0};
@@ -114,11 +88,15 @@ static void record_general(struct pv_vcpu *vcpu, struct pv_record *record)
         pv_record_fail(record, EINVAL, "the engine does not take its registers");
 }
 
-/* The virtual timer is in the machine's record, whether it is the engine's or not. */
+/* The timers (CNTP_*, CNTV_*) are in the machine's record, whether they are the engine's or not. */
 static bool is_saved(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value)
 {
-    return sysreg != PV_SYSREG(3, 3, 14, 3, 2) && sysreg != PV_SYSREG(3, 3, 14, 3, 1) &&
-           pv_vcpu_get_sysreg(vcpu, sysreg, value) == 0;
+    if (sysreg >= PV_SYSREG(3, 3, 14, 2, 0))
+        return false;
+    if (sysreg >= PV_SYSREG(3, 0, 2, 1, 0) && sysreg <= PV_SYSREG(3, 0, 2, 3, 1) &&
+        !pv_vcpu_knows_pauth(vcpu))
+        return false;
+    return pv_vcpu_get_sysreg(vcpu, sysreg, value) == 0;
 }
 
 /* By encoding and value, so that an engine that knows more of them loads older records. */
@@ -152,7 +130,9 @@ static void load_sysregs(struct pv_vcpu *vcpu, struct pv_record *record)
         pv_record_u64(record, &value);
         for (size_t j = 0; j < PV_ARRAY_SIZE(state_sysregs); j++)
             known |= state_sysregs[j] == sysreg;
-        if (pv_record_ok(record) && (!known || pv_vcpu_set_sysreg(vcpu, sysreg, value) < 0))
+        /* One that is zero is one that the guest does not use: of a breakpoint too many, say. */
+        if (pv_record_ok(record) &&
+            (!known || (pv_vcpu_set_sysreg(vcpu, sysreg, value) < 0 && value)))
             pv_record_fail(record, ENOTSUP, "engine %s has no register %#x",
                            vcpu->engine->ops->name, sysreg);
     }
@@ -160,8 +140,8 @@ static void load_sysregs(struct pv_vcpu *vcpu, struct pv_record *record)
 
 void pv_vcpu_record(struct pv_vcpu *vcpu, struct pv_record *record)
 {
-    pv_record_begin(record, 1, "vcpu %u", vcpu->index);
-    record_id(vcpu, record);
+    pv_record_begin(record, 2, "vcpu %u", vcpu->index);
+    pv_vcpu_record_identity(vcpu, record);
     pv_vcpu_record_power(vcpu, record);
     record_general(vcpu, record);
     if (pv_record_loading(record))

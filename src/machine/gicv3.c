@@ -188,6 +188,14 @@ void pv_gic_set_ppi(struct pv_gic *gic, unsigned vcpu, unsigned intid, bool leve
     pthread_mutex_unlock(&gic->lock);
 }
 
+bool pv_gic_spi_level(struct pv_gic *gic, unsigned intid)
+{
+    pthread_mutex_lock(&gic->lock);
+    const bool level = gic->spi[intid / 32].level >> intid % 32 & 1;
+    pthread_mutex_unlock(&gic->lock);
+    return level;
+}
+
 void pv_gic_pulse_spi(struct pv_gic *gic, unsigned intid)
 {
     if (intid < PV_INTID_SPI || intid >= PV_INTID_END)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct pv_address_space;
+struct pv_engine;
 struct pv_error;
 struct pv_gic;
 struct pv_record;
@@ -49,10 +50,18 @@ void pv_gic_reset_cpu_interface(struct pv_gic *gic, unsigned vcpu);
 /* All of it, the levels of wires too. While no vCPU executes. */
 void pv_gic_record(struct pv_gic *gic, struct pv_record *record);
 
+/*
+ * Everything but the levels of wires and LPIs, from or to an engine's GIC; while no vCPU executes.
+ * Negative errno: ENOTSUP when that one has another number of priorities.
+ */
+int pv_gic_take(struct pv_gic *gic, struct pv_engine *engine);
+int pv_gic_give(struct pv_gic *gic, struct pv_engine *engine);
+
 /* Input wires. Any thread. */
 struct pv_irq pv_gic_spi(struct pv_gic *gic, unsigned intid);
 void pv_gic_set_spi(struct pv_gic *gic, unsigned intid, bool level);
 void pv_gic_set_ppi(struct pv_gic *gic, unsigned vcpu, unsigned intid, bool level);
+bool pv_gic_spi_level(struct pv_gic *gic, unsigned intid);
 
 /* One edge on an SPI, as a message makes it: whatever the configured trigger, it becomes pending.
  */

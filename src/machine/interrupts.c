@@ -4,6 +4,9 @@
  * made before the engine and go after it, so there is a time when their wires lead nowhere. An
  * engine's GIC is told the levels when it starts, for which they are kept here; ours keeps them
  * itself.
+ *
+ * In snapshots an engine's GIC is one of ours that nothing else is done with, `shadow`: it takes
+ * over what the engine's has before saving, and gives it what was loaded.
  */
 #include "machine/interrupts.h"
 
@@ -18,6 +21,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 
 struct pv_interrupts {
     bool engine_gic;
@@ -25,6 +29,7 @@ struct pv_interrupts {
     struct pv_gic *gic;                /* ours, or NULL */
     struct pv_its *its;                /* ours, or NULL */
     struct pv_v2m *v2m;                /* or NULL */
+    struct pv_gic *shadow;             /* of the engine's, for records; or NULL */
 
     /* Protects the rest. Held while the engine is called, so that it does not go meanwhile. */
     pthread_mutex_t lock;
@@ -127,11 +132,27 @@ static int create_gic(struct pv_interrupts *interrupts, const struct pv_interrup
     return ret;
 }
 
+static void ignore_line(void *opaque, unsigned vcpu, bool fiq, bool level)
+{
+    (void)opaque, (void)vcpu, (void)fiq, (void)level;
+}
+
+static int create_shadow(struct pv_interrupts *interrupts,
+                         const struct pv_interrupts_config *config, struct pv_error **err)
+{
+    const struct pv_gic_config gic = {
+        .vcpus = config->vcpus,
+        .mpidr = config->mpidr,
+        .set_line = ignore_line,
+    };
+    return pv_gic_create(&interrupts->shadow, &gic, err);
+}
+
 int pv_interrupts_create(struct pv_interrupts **out, const struct pv_interrupts_config *config,
                          struct pv_error **err)
 {
     struct pv_interrupts *interrupts = calloc(1, sizeof(*interrupts));
-    int ret = 0;
+    int ret;
 
     if (!interrupts)
         return pv_error_set(err, ENOMEM, "out of memory for the interrupt controller");
@@ -143,8 +164,8 @@ int pv_interrupts_create(struct pv_interrupts **out, const struct pv_interrupts_
         .its = config->its ? PV_MAP_ITS : 0,
         .intids = PV_INTID_END,
     };
-    if (!config->engine_gic)
-        ret = create_gic(interrupts, config, err);
+    ret = config->engine_gic ? create_shadow(interrupts, config, err)
+                             : create_gic(interrupts, config, err);
     if (ret >= 0 && !config->its)
         ret = pv_v2m_create(&interrupts->v2m, config->as, pulse, interrupts, err);
     if (ret < 0) {
@@ -162,6 +183,7 @@ void pv_interrupts_destroy(struct pv_interrupts *interrupts)
     pv_its_destroy(interrupts->its);
     pv_v2m_destroy(interrupts->v2m);
     pv_gic_destroy(interrupts->gic);
+    pv_gic_destroy(interrupts->shadow);
     pthread_mutex_destroy(&interrupts->lock);
     free(interrupts);
 }
@@ -181,10 +203,36 @@ int pv_interrupts_reset(struct pv_interrupts *interrupts, struct pv_error **err)
     return 0;
 }
 
+static void record_engine_gic(struct pv_interrupts *interrupts, struct pv_record *record)
+{
+    struct pv_gic *shadow = interrupts->shadow;
+    int ret = 0;
+
+    if (interrupts->where.its) {
+        pv_record_fail(record, ENOTSUP,
+                       "this engine's ITS cannot be saved; give the VM --msi v2m when it starts");
+        return;
+    }
+    if (!pv_record_loading(record)) {
+        for (unsigned i = PV_INTID_SPI; i < PV_INTID_END; i++)
+            pv_gic_set_spi(shadow, i, interrupts->levels[i / 64] >> i % 64 & 1);
+        ret = pv_gic_take(shadow, interrupts->engine);
+    }
+    pv_gic_record(shadow, record);
+    if (pv_record_loading(record) && pv_record_ok(record)) {
+        /* Wires first: what an edge of theirs latches is put right by what was latched. */
+        for (unsigned i = PV_INTID_SPI; i < PV_INTID_END; i++)
+            set_engine_spi(interrupts, i, pv_gic_spi_level(shadow, i));
+        ret = pv_gic_give(shadow, interrupts->engine);
+    }
+    if (ret < 0)
+        pv_record_fail(record, -ret, "the engine's interrupt controller: %s", strerror(-ret));
+}
+
 void pv_interrupts_record(struct pv_interrupts *interrupts, struct pv_record *record)
 {
     if (interrupts->engine_gic) {
-        pv_record_fail(record, ENOTSUP, "this engine's interrupt controller cannot be saved");
+        record_engine_gic(interrupts, record);
         return;
     }
     if (interrupts->its)
@@ -217,8 +265,7 @@ struct pv_msi_target pv_interrupts_msi(struct pv_interrupts *interrupts)
 void pv_interrupts_set_ppi(struct pv_interrupts *interrupts, unsigned vcpu, unsigned intid,
                            bool level)
 {
-    if (interrupts->gic)
-        pv_gic_set_ppi(interrupts->gic, vcpu, intid, level);
+    pv_gic_set_ppi(interrupts->gic ? interrupts->gic : interrupts->shadow, vcpu, intid, level);
 }
 
 bool pv_interrupts_sysreg_read(struct pv_interrupts *interrupts, unsigned vcpu, uint32_t sysreg,

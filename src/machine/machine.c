@@ -334,6 +334,7 @@ static int do_reset(struct pv_machine *machine, struct pv_error **err)
         pv_watchdog_reset(machine->watchdog);
     for (unsigned i = 0; i < machine->config.vcpus; i++)
         pv_gtimer_reset_vcpu(machine->timer, i);
+    pv_engine_forget_identity(machine->engine);
     if (machine->firmware)
         pv_firmware_reset(machine->firmware);
     int ret = pv_interrupts_reset(machine->interrupts, err);
@@ -633,35 +634,62 @@ bool pv_machine_quiet(struct pv_machine *machine, bool quiet)
     return pci && mmio;
 }
 
-#define CNTV_CTL_EL0  PV_SYSREG(3, 3, 14, 3, 1)
-#define CNTV_CVAL_EL0 PV_SYSREG(3, 3, 14, 3, 2)
+static const struct {
+    enum pv_gtimer_which which;
+    uint32_t ctl, cval;
+} timers[] = {
+    {PV_GTIMER_VIRTUAL, PV_SYSREG(3, 3, 14, 3, 1), PV_SYSREG(3, 3, 14, 3, 2)},
+    {PV_GTIMER_PHYSICAL, PV_SYSREG(3, 3, 14, 2, 1), PV_SYSREG(3, 3, 14, 2, 2)},
+};
+
+/* How many of them are the engine's: one with a GIC has both. */
+static size_t engine_timers(const struct pv_machine *machine)
+{
+    if (!pv_engine_has_timer(machine->config.engine))
+        return 0;
+    return pv_engine_has_gic(machine->config.engine) ? 2 : 1;
+}
+
+static void put_timers(struct pv_machine *machine, unsigned vcpu, struct pv_record *record)
+{
+    struct pv_vcpu *from = pv_engine_vcpu(machine->engine, vcpu);
+    uint64_t ctl = 0, cval = 0;
+
+    for (size_t i = 0; i < engine_timers(machine); i++) {
+        if (pv_vcpu_get_sysreg(from, timers[i].ctl, &ctl) < 0 ||
+            pv_vcpu_get_sysreg(from, timers[i].cval, &cval) < 0)
+            pv_record_fail(record, EIO, "a timer's registers cannot be read");
+        pv_gtimer_put(machine->timer, vcpu, timers[i].which, ctl, cval);
+    }
+}
+
+static void take_timers(struct pv_machine *machine, unsigned vcpu, struct pv_record *record)
+{
+    struct pv_vcpu *to = pv_engine_vcpu(machine->engine, vcpu);
+    uint64_t ctl, cval;
+
+    for (size_t i = 0; i < engine_timers(machine); i++) {
+        pv_gtimer_take(machine->timer, vcpu, timers[i].which, &ctl, &cval);
+        if (pv_record_loading(record) && pv_record_ok(record) &&
+            (pv_vcpu_set_sysreg(to, timers[i].cval, cval) < 0 ||
+             pv_vcpu_set_sysreg(to, timers[i].ctl, ctl) < 0))
+            pv_record_fail(record, EIO, "a timer's registers cannot be written");
+    }
+}
 
 /* Timers are recorded as the board's, whoever has them while the guest runs. */
 static void record_timers(struct pv_machine *machine, struct pv_record *record)
 {
     const bool engine_has = pv_engine_has_timer(machine->config.engine);
     const bool loading = pv_record_loading(record);
-    const unsigned vcpus = engine_has ? machine->config.vcpus : 0;
-    uint64_t ctl = 0, cval = 0;
 
     if (engine_has && !loading)
         pv_gtimer_set_count(machine->timer, machine->count);
-    for (unsigned i = 0; i < vcpus && !loading; i++) {
-        struct pv_vcpu *vcpu = pv_engine_vcpu(machine->engine, i);
-        if (pv_vcpu_get_sysreg(vcpu, CNTV_CTL_EL0, &ctl) < 0 ||
-            pv_vcpu_get_sysreg(vcpu, CNTV_CVAL_EL0, &cval) < 0)
-            pv_record_fail(record, EIO, "a timer's registers cannot be read");
-        pv_gtimer_put_virtual(machine->timer, i, ctl, cval);
-    }
+    for (unsigned i = 0; i < machine->config.vcpus && !loading; i++)
+        put_timers(machine, i, record);
     pv_gtimer_record(machine->timer, record);
-    for (unsigned i = 0; i < vcpus; i++) {
-        struct pv_vcpu *vcpu = pv_engine_vcpu(machine->engine, i);
-        pv_gtimer_take_virtual(machine->timer, i, &ctl, &cval);
-        if (loading && pv_record_ok(record) &&
-            (pv_vcpu_set_sysreg(vcpu, CNTV_CVAL_EL0, cval) < 0 ||
-             pv_vcpu_set_sysreg(vcpu, CNTV_CTL_EL0, ctl) < 0))
-            pv_record_fail(record, EIO, "a timer's registers cannot be written");
-    }
+    for (unsigned i = 0; i < machine->config.vcpus; i++)
+        take_timers(machine, i, record);
     if (engine_has && loading)
         machine->count = pv_gtimer_count(machine->timer);
 }

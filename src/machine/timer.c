@@ -38,8 +38,8 @@ enum {
 #define CTL_IMASK   2u
 #define CTL_ISTATUS 4u
 
-/* Virtual and physical: the index is CRm - 2 turned around. */
-enum { PHYS, VIRT, TIMERS };
+/* The index is CRm - 2. */
+enum { PHYS = PV_GTIMER_PHYSICAL, VIRT = PV_GTIMER_VIRTUAL, TIMERS };
 
 struct comparator {
     struct pv_gtimer *owner;
@@ -239,9 +239,10 @@ void pv_gtimer_set_count(struct pv_gtimer *timer, uint64_t count)
     pthread_mutex_unlock(&timer->lock);
 }
 
-void pv_gtimer_put_virtual(struct pv_gtimer *timer, unsigned vcpu, uint64_t ctl, uint64_t cval)
+void pv_gtimer_put(struct pv_gtimer *timer, unsigned vcpu, enum pv_gtimer_which which, uint64_t ctl,
+                   uint64_t cval)
 {
-    struct comparator *cmp = &timer->comparators[vcpu][VIRT];
+    struct comparator *cmp = &timer->comparators[vcpu][which];
 
     pthread_mutex_lock(&timer->lock);
     cmp->ctl = ctl & (CTL_ENABLE | CTL_IMASK);
@@ -253,9 +254,10 @@ void pv_gtimer_put_virtual(struct pv_gtimer *timer, unsigned vcpu, uint64_t ctl,
 }
 
 /* The line stays as it is. */
-void pv_gtimer_take_virtual(struct pv_gtimer *timer, unsigned vcpu, uint64_t *ctl, uint64_t *cval)
+void pv_gtimer_take(struct pv_gtimer *timer, unsigned vcpu, enum pv_gtimer_which which,
+                    uint64_t *ctl, uint64_t *cval)
 {
-    struct comparator *cmp = &timer->comparators[vcpu][VIRT];
+    struct comparator *cmp = &timer->comparators[vcpu][which];
 
     pthread_mutex_lock(&timer->lock);
     *ctl = cmp->ctl;

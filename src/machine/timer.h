@@ -46,13 +46,16 @@ void pv_gtimer_thaw(struct pv_gtimer *timer);
 void pv_gtimer_record(struct pv_gtimer *timer, struct pv_record *record);
 
 /*
- * For an engine whose vCPUs have the virtual timer and the counter themselves: so that records are
- * the same on every engine, theirs are put here before saving, which also brings the line up to
- * date, and taken from here after that and after loading. While frozen.
+ * For an engine whose vCPUs have the counter and timers (the virtual one, or both) themselves: so
+ * that records are the same on every engine, theirs are put here before saving, which also brings
+ * the line up to date, and taken from here after that and after loading. While frozen.
  */
+enum pv_gtimer_which { PV_GTIMER_PHYSICAL, PV_GTIMER_VIRTUAL };
 void pv_gtimer_set_count(struct pv_gtimer *timer, uint64_t count);
-void pv_gtimer_put_virtual(struct pv_gtimer *timer, unsigned vcpu, uint64_t ctl, uint64_t cval);
-void pv_gtimer_take_virtual(struct pv_gtimer *timer, unsigned vcpu, uint64_t *ctl, uint64_t *cval);
+void pv_gtimer_put(struct pv_gtimer *timer, unsigned vcpu, enum pv_gtimer_which which, uint64_t ctl,
+                   uint64_t cval);
+void pv_gtimer_take(struct pv_gtimer *timer, unsigned vcpu, enum pv_gtimer_which which,
+                    uint64_t *ctl, uint64_t *cval);
 
 /* CNTVCT. */
 uint64_t pv_gtimer_count(const struct pv_gtimer *timer);

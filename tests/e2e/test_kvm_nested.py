@@ -4,7 +4,12 @@
 
 QEMU's `virt` machine with EL2 boots a stock Debian kernel, whose KVM runs on the emulated CPU. Its
 initramfs holds the cross-built programs: the engine contract suite, bare-metal guest programs, and
-pearvisor itself, which boots the same kernel once more as its guest.
+pearvisor itself, which boots the same kernel once more as its guest. A guest of kvm is saved there,
+goes on from that on kvm, and is refused by interp, whose CPU lacks what it was started with.
+
+With --snapshots instead: a guest that was started out here, on our own CPU engine, goes on on kvm,
+is saved there, and goes on on interp. That wants a CPU with all that ours has (Neoverse N2), and so
+QEMU 8.2 or newer.
 """
 
 import argparse
@@ -36,6 +41,12 @@ NESTED_RUN = ("truncate -s 8M /disk; "
               "/pv/pearvisor run --engine kvm --memory 256M --net none --disk /disk {options} "
               "--kernel /pv/vmlinuz --initrd /pv/guest.img "
               "--append 'console=ttyAMA0 quiet panic=-1 pv.run={what}'; echo NESTED-ENDED $?")
+
+# A guest with a shell, whose console's input is file descriptor 3 of the shell that this is given
+# to. Its messages are SPIs, as KVM's ITS cannot be saved.
+NESTED_SHELL = ("{program} run --engine {engine} --memory 256M --cpus 2 --net none --msi v2m "
+                "--control {control} {options} --kernel {kernel}/vmlinuz --initrd {kernel}/guest.img "
+                "--append 'console=ttyAMA0 quiet panic=-1 pv.run=shell' </in & exec 3>/in")
 
 
 def find_library(name, folders):
@@ -71,7 +82,12 @@ def build_initramfs(out, base, programs, files, libraries, init):
     for path in programs:
         cpio.file(f"pv/{path.name}", path.read_bytes(), 0o755)
     for name, path in files.items():
-        cpio.file(f"pv/{name}", path.read_bytes())
+        if name == "snapshot":
+            cpio.folder("pv/snapshot")
+            for part in path.iterdir():
+                cpio.file(f"pv/snapshot/{part.name}", part.read_bytes())
+        else:
+            cpio.file(f"pv/{name}", path.read_bytes())
     cpio.file("init", init.encode(), 0o755)
     head = base.read_bytes()
     with open(out, "wb") as file:
@@ -109,11 +125,14 @@ def init_script():
                      f"echo GUEST-PROGRAM-ENDED {name} $?")
     lines.append(NESTED_RUN.format(options="--cpus 2", what="diskwrite,reboot"))
     lines.append(NESTED_RUN.format(options="--cpus 1 --msi v2m", what="diskwrite"))
-    lines.append("poweroff -f")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + SHELL
 
 
-def nested(start, args):
+SHELL = "mkfifo /in; stty -echo; PS1= sh; poweroff -f\n"
+
+
+def start_host(start, args, folder, init, cpu, more):
+    """Starts QEMU with `init`, our programs and files, and `more` files."""
     kernel = guest.guest_kernel("13")
     cross = args.build
     sysroot = subprocess.run([guest.ROOT / "tools/cross/sysroot", "--offline"], check=True,
@@ -126,17 +145,84 @@ def nested(start, args):
              for name in GUEST_PROGRAMS}
     files["vmlinuz"] = kernel / "vmlinuz"
     files["guest.img"] = kernel / "test.img"
+    initrd = Path(folder, "initrd")
+    build_initramfs(initrd, kernel / "test.img", programs, {**files, **more},
+                    needed_libraries(programs, folders), init)
+    return start(tick=echo if args.verbose else None, command=[
+        args.qemu, "-M", "virt,virtualization=on,gic-version=3",
+        "-cpu", cpu, "-accel", "tcg,thread=multi", "-smp", "2",
+        "-m", "1536", "-nographic", "-nodefaults", "-serial", "stdio", "-no-reboot",
+        "-kernel", str(kernel / "vmlinuz"), "-initrd", str(initrd),
+        "-append", "console=ttyAMA0 quiet panic=-1"])
+
+
+def nested(start, args):
     with tempfile.TemporaryDirectory() as folder:
-        initrd = Path(folder, "initrd")
-        build_initramfs(initrd, kernel / "test.img", programs, files,
-                        needed_libraries(programs, folders), init_script())
-        vm = start(tick=echo if args.verbose else None, command=[
-            "qemu-system-aarch64", "-M", "virt,virtualization=on,gic-version=3",
-            "-cpu", "max,pauth-impdef=on", "-accel", "tcg,thread=multi", "-smp", "2",
-            "-m", "1536", "-nographic", "-nodefaults", "-serial", "stdio", "-no-reboot",
-            "-kernel", str(kernel / "vmlinuz"), "-initrd", str(initrd),
-            "-append", "console=ttyAMA0 quiet panic=-1"])
-        watch(vm)
+        watch(start_host(start, args, folder, init_script(), "max,pauth-impdef=on", {}))
+
+
+def snapshots(start, args):
+    """From our own engine to kvm and back."""
+    kernel = guest.guest_kernel("13")
+    with tempfile.TemporaryDirectory() as folder:
+        control, saved = Path(folder, "control"), Path(folder, "snapshot")
+        with start("--memory", "256M", "--cpus", "2", "--net", "none", "--msi", "v2m",
+                   "--control", control, "--kernel", kernel / "vmlinuz",
+                   "--initrd", kernel / "test.img",
+                   "--append", "console=ttyAMA0 quiet panic=-1 pv.run=shell") as vm:
+            vm.expect("^PEARVISOR-USERSPACE-OK", 300)
+            vm.expect("# ", 30)
+            vm.send("MARK=first$((6*7)); echo HERE-$MARK\n")
+            vm.expect("^HERE-first42", 30)
+            subprocess.run([guest.PROGRAM, "control", control, "snapshot", f"folder={saved}"],
+                           check=True, timeout=60 * guest.PATIENCE)
+        host = start_host(start, args, folder, INIT + SHELL, "neoverse-n2", {"snapshot": saved})
+        host.expect(r"^HOST-UP (\S+)", 120)
+        go_on(host, "kvm", "/pv/snapshot", "first42")
+        tell(host, "MARK=second$((6*8)); echo HERE-$MARK", "^HERE-second48")
+        take(host, "/second")
+        go_on(host, "interp", "/second", "second48")
+        tell(host, "poweroff -f", "^TOLD")
+        host.send("wait; echo ENDED $?; exit\n")
+        host.expect("^ENDED 0", 120)
+
+
+def shell_of(engine, options=""):
+    return NESTED_SHELL.format(program="/pv/pearvisor", engine=engine, control="/control",
+                               options=options, kernel="/pv")
+
+
+def tell(host, line, pattern):
+    """Has the nested guest's shell do something."""
+    host.send(f"echo '{line}' >&3; echo TOLD\n")
+    host.expect(pattern, 120)
+
+
+def take(host, folder):
+    """Saves the nested guest, and ends it."""
+    host.send(f"/pv/pearvisor control /control snapshot folder={folder}; echo TAKEN $?\n")
+    host.expect("^TAKEN 0", 120)
+    host.send("/pv/pearvisor control /control kill; wait; echo KILLED\n")
+    host.expect("^KILLED", 60)
+
+
+def go_on(host, engine, folder, mark):
+    host.send(shell_of(engine, f"--restore {folder}") + "\n")
+    tell(host, "echo AGAIN-$MARK $(nproc)", f"^AGAIN-{mark} 2")
+
+
+def see_snapshot(host):
+    host.send(shell_of("kvm") + "\n")
+    host.expect("^PEARVISOR-USERSPACE-OK", 120)
+    tell(host, "MARK=kvm$((6*7)); echo HERE-$MARK", "^HERE-kvm42")
+    take(host, "/first")
+    host.send(shell_of("interp", "--restore /first") + "; wait; echo REFUSED\n")
+    host.expect(r"the guest's CPU has \S.* and engine interp has", 60)
+    host.expect("^REFUSED", 60)
+    go_on(host, "kvm", "/first", "kvm42")
+    tell(host, "poweroff -f", "^TOLD")
+    host.send("wait; echo ENDED; exit\n")
+    host.expect("^ENDED", 60)
 
 
 def echo(vm):
@@ -167,6 +253,7 @@ def watch(vm):
     ended = vm.expect(r"^NESTED-ENDED (\d+)", 60)
     if ended[1] != "0":
         raise Failure(f"the nested VM's exit status 0, not {ended[1]}")
+    see_snapshot(vm)
 
 
 def see_boot(vm, cpus):
@@ -182,11 +269,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=guest.ROOT / "build-arm64",
                         help="folder of the cross build")
+    parser.add_argument("--qemu", default="qemu-system-aarch64", help="the program that emulates")
+    parser.add_argument("--snapshots", action="store_true",
+                        help="only: a snapshot from our engine to kvm and back")
     parser.add_argument("--verbose", action="store_true", help="print the console")
     args = parser.parse_args()
-    if not shutil.which("qemu-system-aarch64"):
-        guest.skip("qemu-system-aarch64 is not installed")
-    return guest.main(nested, args)
+    if not shutil.which(args.qemu):
+        guest.skip(f"{args.qemu} is not installed")
+    return guest.main(snapshots if args.snapshots else nested, args)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,45 @@ static void *set_sysreg(void *id)
     return NULL;
 }
 
+static void *set_reg(void *id)
+{
+    hv_vcpu_set_reg(*(hv_vcpu_t *)id, HV_REG_PC, 0);
+    return NULL;
+}
+
+static void *get_sysreg(void *id)
+{
+    uint64_t value;
+    hv_vcpu_get_sys_reg(*(hv_vcpu_t *)id, 0, &value);
+    return NULL;
+}
+
+static void *get_vector(void *id)
+{
+    hv_simd_fp_uchar16_t value;
+    hv_vcpu_get_simd_fp_reg(*(hv_vcpu_t *)id, 0, &value);
+    return NULL;
+}
+
+static void *set_vector(void *id)
+{
+    const hv_simd_fp_uchar16_t value = {0};
+    hv_vcpu_set_simd_fp_reg(*(hv_vcpu_t *)id, 0, value);
+    return NULL;
+}
+
+static void *mask_timer(void *id)
+{
+    hv_vcpu_set_vtimer_mask(*(hv_vcpu_t *)id, true);
+    return NULL;
+}
+
+static void *move_timer(void *id)
+{
+    hv_vcpu_set_vtimer_offset(*(hv_vcpu_t *)id, 1);
+    return NULL;
+}
+
 static void *run(void *id)
 {
     hv_vcpu_run(*(hv_vcpu_t *)id);
@@ -109,7 +148,31 @@ static void get_elsewhere(void)
 }
 static void set_elsewhere(void)
 {
+    elsewhere(set_reg);
+}
+static void get_sysreg_elsewhere(void)
+{
+    elsewhere(get_sysreg);
+}
+static void set_sysreg_elsewhere(void)
+{
     elsewhere(set_sysreg);
+}
+static void get_vector_elsewhere(void)
+{
+    elsewhere(get_vector);
+}
+static void set_vector_elsewhere(void)
+{
+    elsewhere(set_vector);
+}
+static void mask_timer_elsewhere(void)
+{
+    elsewhere(mask_timer);
+}
+static void move_timer_elsewhere(void)
+{
+    elsewhere(move_timer);
 }
 static void run_elsewhere(void)
 {
@@ -152,6 +215,12 @@ static const struct rule {
     {protect_nothing, false, "not mapped"},
     {get_elsewhere, false, "belongs to another thread"},
     {set_elsewhere, false, "belongs to another thread"},
+    {get_sysreg_elsewhere, false, "belongs to another thread"},
+    {set_sysreg_elsewhere, false, "belongs to another thread"},
+    {get_vector_elsewhere, false, "belongs to another thread"},
+    {set_vector_elsewhere, false, "belongs to another thread"},
+    {mask_timer_elsewhere, false, "belongs to another thread"},
+    {move_timer_elsewhere, false, "belongs to another thread"},
     {run_elsewhere, false, "belongs to another thread"},
     {interrupt_elsewhere, false, "belongs to another thread"},
     {destroy_elsewhere, false, "belongs to another thread"},

@@ -165,34 +165,57 @@ static bool is_ignored(uint32_t sysreg)
            (op0 == 3 && op1 == 3 && crn == 14 && crm >= 8);
 }
 
-/* The physical counter is the virtual one: of the client's there would be a little between them. */
-static bool is_counter(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value)
+#define CNTPCT_EL0    PV_SYSREG(3, 3, 14, 0, 1)
+#define CNTP_TVAL_EL0 PV_SYSREG(3, 3, 14, 2, 0)
+#define CNTP_CVAL_EL0 PV_SYSREG(3, 3, 14, 2, 2)
+
+/*
+ * The physical counter is the virtual one: of the client's there would be a little between them. So
+ * what is relative to it, CNTP_TVAL, is by the same one, and the client's timer only has CNTP_CVAL.
+ */
+static bool read_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t *value)
 {
-    return sysreg == PV_SYSREG(3, 3, 14, 0, 1) && /* CNTPCT_EL0 */
-           vcpu->engine->ops->timer->get_counter(vcpu->engine, value) >= 0;
+    const struct pv_engine_config *config = &vcpu->engine->config;
+    const struct pv_engine_client *client = config->client;
+    const bool relative = sysreg == CNTP_TVAL_EL0;
+    uint64_t now = 0;
+
+    if (sysreg == CNTPCT_EL0)
+        return vcpu->engine->ops->timer->get_counter(vcpu->engine, value) >= 0;
+    if (!client->sysreg_read || !client->sysreg_read(config->client_opaque, vcpu->index,
+                                                     relative ? CNTP_CVAL_EL0 : sysreg, value))
+        return is_ignored(sysreg);
+    if (relative && vcpu->engine->ops->timer->get_counter(vcpu->engine, &now) >= 0)
+        *value = (uint32_t)(*value - now);
+    return true;
+}
+
+static bool write_sysreg(struct pv_vcpu *vcpu, uint32_t sysreg, uint64_t value)
+{
+    const struct pv_engine_config *config = &vcpu->engine->config;
+    const struct pv_engine_client *client = config->client;
+    uint64_t now = 0;
+
+    if (sysreg == CNTP_TVAL_EL0 && vcpu->engine->ops->timer->get_counter(vcpu->engine, &now) >= 0) {
+        sysreg = CNTP_CVAL_EL0;
+        value = now + (uint64_t)pv_sext(value, 32);
+    }
+    return (client->sysreg_write &&
+            client->sysreg_write(config->client_opaque, vcpu->index, sysreg, value)) ||
+           is_ignored(sysreg);
 }
 
 static void sysreg_access(struct pv_vcpu *vcpu)
 {
-    const struct pv_engine_config *config = &vcpu->engine->config;
-    const struct pv_engine_client *client = config->client;
     struct hvf_vcpu *v = vcpu->impl;
     const uint64_t iss = v->exit->exception.syndrome;
     const unsigned reg = iss >> 5 & 31;
     const uint32_t sysreg =
         PV_SYSREG(iss >> 20 & 3, iss >> 14 & 7, iss >> 10 & 15, iss >> 1 & 15, iss >> 17 & 7);
     uint64_t value = 0;
-    bool known;
+    const bool known = iss & 1 ? read_sysreg(vcpu, sysreg, &value)
+                               : write_sysreg(vcpu, sysreg, data_register(v, reg));
 
-    if (iss & 1)
-        known = is_counter(vcpu, sysreg, &value) ||
-                (client->sysreg_read &&
-                 client->sysreg_read(config->client_opaque, vcpu->index, sysreg, &value)) ||
-                is_ignored(sysreg);
-    else
-        known = (client->sysreg_write && client->sysreg_write(config->client_opaque, vcpu->index,
-                                                              sysreg, data_register(v, reg))) ||
-                is_ignored(sysreg);
     if (!known) {
         inject(v, EC_UNKNOWN, 0);
         return;

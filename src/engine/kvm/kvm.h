@@ -63,8 +63,8 @@ struct kvm {
     unsigned slot_count;
     bool logging;
 
-    uint64_t counter_offset;           /* the host's counter minus the guest's */
-    struct kvm_gic_state *gic_initial; /* what a reset goes back to */
+    uint64_t counter_offset; /* the host's counter minus the guest's */
+    uint64_t *gic_initial;   /* what a reset goes back to */
 };
 
 struct kvm_vcpu {

@@ -76,11 +76,6 @@ void kvm_gic_destroy(struct kvm *kvm)
 
 /* ---- All registers ---- */
 
-struct kvm_gic_state {
-    size_t count;
-    uint64_t words[];
-};
-
 /* A register, or a row of registers with so many bits for each interrupt. */
 struct row {
     uint32_t offset;
@@ -126,11 +121,11 @@ static const uint32_t cpu_registers[] = {
     PV_SYSREG(3, 0, 12, 12, 7), /* ICC_IGRPEN1_EL1 */
 };
 
-/* A walk over everything: reads into the state, writes from it, or only counts (no state). */
+/* A walk over everything: reads into the words, writes from them, or only counts (no words). */
 struct walk {
     int device;
     bool write;
-    struct kvm_gic_state *state;
+    uint64_t *words;
     size_t at;
     int error; /* the first */
 };
@@ -138,7 +133,7 @@ struct walk {
 /* `group` says where `attr` leads, and how wide the register is. */
 static void visit(struct walk *w, uint32_t group, uint64_t attr)
 {
-    uint64_t *word = w->state ? &w->state->words[w->at] : NULL;
+    uint64_t *word = w->words ? &w->words[w->at] : NULL;
     uint32_t narrow = word ? (uint32_t)*word : 0;
     const bool wide = group == KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS;
     const struct kvm_device_attr request = {
@@ -237,11 +232,10 @@ int kvm_gic_start(struct kvm *kvm, struct pv_error **err)
     if (ret < 0)
         return pv_error_errno(err, -ret, "KVM's interrupt controller does not start");
     const size_t count = walk(&counting, config);
-    kvm->gic_initial = calloc(1, sizeof(*kvm->gic_initial) + count * sizeof(uint64_t));
+    kvm->gic_initial = calloc(count, sizeof(uint64_t));
     if (!kvm->gic_initial)
         return pv_error_set(err, ENOMEM, "out of memory");
-    kvm->gic_initial->count = count;
-    reading.state = kvm->gic_initial;
+    reading.words = kvm->gic_initial;
     walk(&reading, config);
     return reading.error ? pv_error_errno(err, -reading.error, "reading KVM's interrupt controller")
                          : 0;
@@ -249,10 +243,62 @@ int kvm_gic_start(struct kvm *kvm, struct pv_error **err)
 
 /* ---- What the seam asks for ---- */
 
+/* Of GICx_ISENABLER and ISACTIVER: how far behind are the registers that clear what these set. */
+static uint32_t clearing(const struct pv_engine_gic_reg *reg)
+{
+    const uint32_t offset = reg->number & 0xffff;
+    const bool sets = (offset >= 0x100 && offset < 0x180) || (offset >= 0x300 && offset < 0x380);
+
+    return reg->frame != PV_ENGINE_ICC && sets ? 0x80 : 0;
+}
+
+/* Where KVM has a register: its group, and its name there. */
+static uint32_t find(struct pv_engine *engine, const struct pv_engine_gic_reg *reg, uint64_t *attr)
+{
+    static const uint32_t groups[] = {
+        [PV_ENGINE_GICD] = KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
+        [PV_ENGINE_GICR] = KVM_DEV_ARM_VGIC_GRP_REDIST_REGS,
+        [PV_ENGINE_ICC] = KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
+    };
+    *attr = (reg->frame == PV_ENGINE_GICD ? 0 : affinity(engine->config.mpidr[reg->vcpu])) |
+            reg->number;
+    return groups[reg->frame];
+}
+
+static int access_register(struct pv_engine *engine, const struct pv_engine_gic_reg *reg,
+                           uint64_t *value, bool write)
+{
+    struct walk w = {.device = kvm_of(engine)->gic, .write = write, .words = value};
+    uint64_t attr;
+    const uint32_t group = find(engine, reg, &attr);
+
+    visit(&w, group, attr);
+    return w.error;
+}
+
+static int read_register(struct pv_engine *engine, const struct pv_engine_gic_reg *reg,
+                         uint64_t *value)
+{
+    return access_register(engine, reg, value, false);
+}
+
+static int write_register(struct pv_engine *engine, const struct pv_engine_gic_reg *reg,
+                          uint64_t value)
+{
+    static const uint32_t ones = UINT32_MAX;
+    uint64_t attr;
+    const uint32_t group = find(engine, reg, &attr);
+    int ret = 0;
+
+    if (clearing(reg))
+        ret = set_attr(kvm_of(engine)->gic, group, attr + clearing(reg), &ones);
+    return ret < 0 ? ret : access_register(engine, reg, &value, true);
+}
+
 static int reset(struct pv_engine *engine, struct pv_error **err)
 {
     struct kvm *kvm = kvm_of(engine);
-    struct walk writing = {.device = kvm->gic, .write = true, .state = kvm->gic_initial};
+    struct walk writing = {.device = kvm->gic, .write = true, .words = kvm->gic_initial};
     int ret = 0;
 
     if (kvm->its >= 0)
@@ -302,6 +348,8 @@ const struct pv_engine_gic_ops kvm_gic_ops = {
     .set_spi = set_spi,
     .send_msi = send_msi,
     .reset = reset,
+    .read = read_register,
+    .write = write_register,
 };
 
 const struct pv_engine_timer_ops kvm_timer_ops = {
