@@ -181,6 +181,10 @@ int pv_display_png_create(struct pv_display_sink **out, struct pv_display *displ
     png->listener =
         (struct pv_display_listener){.mode = on_mode, .damage = on_damage, .opaque = png};
     pv_display_add_listener(display, &png->listener);
+    /* A VM that was restored shows something already. */
+    pv_display_lock(display);
+    png->drawn = png->unsaved = png->drawn || pv_display_surface(display, 0)->width;
+    pv_display_unlock(display);
     *out = &png->base;
     return 0;
 }

@@ -264,7 +264,7 @@ int pv_engine_start(struct pv_engine *engine, struct pv_error **err)
     for (unsigned i = 0; i < engine->config.vcpus && !ret; i++) {
         struct pv_vcpu *vcpu = &engine->vcpus[i];
         struct pv_vcpu_runner *runner = vcpu->runner;
-        int error = pthread_create(&vcpu->thread, NULL, vcpu_thread, vcpu);
+        int error = pv_thread_create(&vcpu->thread, vcpu_thread, vcpu);
         if (error) {
             ret = pv_error_errno(err, error, "vCPU %u: cannot make its thread", i);
             break;

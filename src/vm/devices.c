@@ -73,10 +73,13 @@ static int add_scsi(const struct pv_vm_sockets *sockets, const struct pv_config 
     if (!count)
         return 0;
     ret = plug(sockets, device, err);
-    for (size_t i = 0, target = 0; i < config->disk_count && ret >= 0; i++)
-        if (config->disks[i].bus == PV_DISK_SCSI)
-            ret = pv_boot_order_add(sockets->boot, config->disks[i].boot_index, PV_BOOT_SCSI,
-                                    device, (unsigned)target++, err);
+    for (size_t i = 0, target = 0; i < config->disk_count && ret >= 0; i++) {
+        if (config->disks[i].bus != PV_DISK_SCSI)
+            continue;
+        sockets->scsi_disk(sockets->opaque, i, targets[target].block);
+        ret = pv_boot_order_add(sockets->boot, config->disks[i].boot_index, PV_BOOT_SCSI, device,
+                                (unsigned)target++, err);
+    }
     return ret;
 }
 

@@ -6,6 +6,7 @@
 #include "vm/config.h"
 
 struct pv_address_space;
+struct pv_block;
 struct pv_boot_order;
 struct pv_chardev;
 struct pv_error;
@@ -21,6 +22,8 @@ struct pv_vm_sockets {
     struct pv_boot_order *boot; /* where disks are put down */
     /* Takes a device over, also when it fails. */
     int (*plug)(void *opaque, struct pv_virtio_device *device, struct pv_error **err);
+    /* The configuration's disk of this index is open, and belongs to a controller. */
+    void (*scsi_disk)(void *opaque, size_t index, struct pv_block *block);
     /* A port of the console has this path on the host. */
     void (*port_ready)(void *opaque, const char *name, const char *path);
     void (*disk_full)(void *opaque, bool full); /* pv_block_options.full of all disks */

@@ -56,7 +56,7 @@ struct device {
     bool read_only; /* a disk */
     unsigned mac;   /* of a net: the last byte, which tells those of a VM apart */
     struct pv_virtio_device *virtio;
-    struct pv_block *block; /* of a disk that is not on SCSI: the device's */
+    struct pv_block *block; /* of a disk: the device's */
     struct slot *slot;      /* NULL: it stays */
 };
 
@@ -269,7 +269,6 @@ static int make_disk(struct pv_vm_hotplug *hotplug, struct device *device,
     const struct pv_nvme_options nvme = {.serial = serial, .queues = config->queues};
     struct pv_block *block;
 
-    device->read_only = disk->read_only;
     int ret = pv_block_open(&block, config->loop, disk->path, &options, err);
 
     if (ret < 0)
@@ -323,6 +322,7 @@ int pv_vm_hotplug_add_disk(struct pv_vm_hotplug *hotplug, const struct pv_config
 
     if (ret < 0)
         return ret;
+    device->read_only = disk->read_only;
     if (disk->bus != PV_DISK_SCSI)
         ret = make_disk(hotplug, device, disk, disk->id, err);
     if (ret >= 0 && disk->bus == PV_DISK_VIRTIO) {
@@ -332,6 +332,13 @@ int pv_vm_hotplug_add_disk(struct pv_vm_hotplug *hotplug, const struct pv_config
                                     device->virtio, 0, err);
     }
     return conclude(hotplug, ret);
+}
+
+void pv_vm_hotplug_scsi_disk(struct pv_vm_hotplug *hotplug, size_t index, struct pv_block *block)
+{
+    for (size_t i = 0; i < hotplug->device_count; i++)
+        if (hotplug->devices[i].kind == PV_VM_DISK && index-- == 0)
+            hotplug->devices[i].block = block;
 }
 
 int pv_vm_hotplug_add_net(struct pv_vm_hotplug *hotplug, const struct pv_config_net *net,
@@ -393,6 +400,7 @@ int pv_vm_hotplug_attach_disk(struct pv_vm_hotplug *hotplug, const struct pv_con
         ret = begin(hotplug, PV_VM_DISK, disk->id, disk->path, err);
     if (ret < 0)
         return ret;
+    device->read_only = disk->read_only;
     ret = make_disk(hotplug, device, disk, device->id, err);
     if (ret >= 0)
         ret = plug_into(hotplug, device, slot, err);

@@ -37,9 +37,13 @@ int pv_vm_hotplug_create(struct pv_vm_hotplug **out, const struct pv_vm_hotplug_
  * fine. */
 void pv_vm_hotplug_destroy(struct pv_vm_hotplug *hotplug);
 
-/* Devices that stay, before the guest runs. A disk on SCSI is only put on the list. */
+/*
+ * Devices that stay, before the guest runs. A disk on SCSI is only put on the list, until the
+ * controller has opened it: it is the `index`th disk then.
+ */
 int pv_vm_hotplug_add_disk(struct pv_vm_hotplug *hotplug, const struct pv_config_disk *disk,
                            struct pv_error **err);
+void pv_vm_hotplug_scsi_disk(struct pv_vm_hotplug *hotplug, size_t index, struct pv_block *block);
 int pv_vm_hotplug_add_net(struct pv_vm_hotplug *hotplug, const struct pv_config_net *net,
                           struct pv_error **err);
 

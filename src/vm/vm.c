@@ -212,6 +212,11 @@ static int set_boot_order(struct pv_vm *vm, const struct pv_boot_order *order,
     return ret < 0 || !order->count ? ret : pv_machine_set_boot_order(vm->machine, &text, err);
 }
 
+static void scsi_disk(void *opaque, size_t index, struct pv_block *block)
+{
+    pv_vm_hotplug_scsi_disk(((struct pv_vm *)opaque)->hotplug, index, block);
+}
+
 static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct pv_error **err)
 {
     const unsigned queues = PV_MIN(config->cpus, MAX_QUEUES);
@@ -234,6 +239,7 @@ static int add_devices(struct pv_vm *vm, const struct pv_config *config, struct 
         .console = vm->console,
         .boot = &boot,
         .plug = plug,
+        .scsi_disk = scsi_disk,
         .port_ready = port_ready,
         .disk_full = disk_full,
         .window_closed = window_closed,

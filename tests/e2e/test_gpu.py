@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ from pvimage import BuildError, initramfs, kernels  # noqa: E402
 from pvimage.archive import Archive  # noqa: E402
 from pvimage.main import cache_folder  # noqa: E402
 
-MODULES = initramfs.BOOT_MODULES + ["virtio_gpu", "virtio_input", "evdev"]
+MODULES = initramfs.BOOT_MODULES + ["virtio_gpu", "virtio_input", "evdev", "virtio_scsi", "sd_mod"]
 INIT = initramfs.COMMON + "\necho PEARVISOR-USERSPACE-OK\nsetsid cttyhack sh\npoweroff -f\n"
 WIDTH, HEIGHT = 1024, 600
 
@@ -46,15 +47,17 @@ def build_initramfs(release, path):
 class Shell:
     """A guest with a framebuffer console and, on its UART, a quiet root shell."""
 
-    def __init__(self, start, args, folder, *options):
+    def __init__(self, start, args, folder, *options, restore=None):
         image = folder / "initrd"
         if not image.exists():
             build_initramfs(args.release, image)
         self.vm = start("--kernel", guest.guest_kernel(args.release) / "vmlinuz", "--initrd", image,
                         "--append", "console=tty0 console=ttyAMA0 quiet panic=-1 "
                         "vt.global_cursor_default=0 consoleblank=0", "--memory", "512M",
-                        "--net", "none", *options)
-        self.vm.expect("^PEARVISOR-USERSPACE-OK", 120)
+                        "--net", "none", *options,
+                        *(("--restore", restore) if restore else ()))
+        if not restore:
+            self.vm.expect("^PEARVISOR-USERSPACE-OK", 120)
         self.vm.send("stty -echo; PS1=\n")
         self.run("true")
 
@@ -148,6 +151,41 @@ def png(start, args, folder):
         raise Failure("the last picture is kept at the end")
 
 
+def snapshot(start, args, folder):
+    """A VM with a framebuffer and a SCSI disk goes on from a snapshot as it was."""
+    control, disk, kept = folder / "control", folder / "scsi.qcow2", folder / "kept"
+    paths = folder / "before.png", folder / "after.png"
+    subprocess.run([guest.PROGRAM, "disk", "create", disk, "16M"], check=True,
+                   stdout=subprocess.DEVNULL)
+
+    def options(path):
+        return ("--gpu", f"2d,size={WIDTH}x{HEIGHT}", "--display", f"png={path}", "--disk",
+                f"{disk},if=scsi", "--control", control)
+
+    vm = Shell(start, args, folder, *options(paths[0]))
+    settle(vm, "before the snapshot")
+    vm.run("echo before | dd of=/dev/sda conv=fsync")
+    before = saved(vm, paths[0])
+    done = subprocess.run([guest.PROGRAM, "control", control, "snapshot", f"folder={kept}"],
+                          capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failure(f"a snapshot is taken: {done.stderr.strip()}")
+    settle(vm, "after it")
+    vm.run("echo later! | dd of=/dev/sda conv=fsync")
+    vm.vm.process.kill()
+    vm.vm.wait(30)
+    control.unlink(missing_ok=True)
+    vm = Shell(start, args, folder, *options(paths[1]), restore=kept)
+    if saved(vm, paths[1]) != before:
+        raise Failure("the picture is the one of the snapshot")
+    check_picture(vm, before)
+    if vm.run("echo 3 >/proc/sys/vm/drop_caches; head -c 6 /dev/sda") != "before":
+        raise Failure("the SCSI disk is the one of the snapshot")
+    settle(vm, "and it goes on")
+    check_picture(vm, saved(vm, paths[1]))
+    vm.end()
+
+
 def vnc(start, args, folder):
     path = folder / "vnc"
     vm = Shell(start, args, folder, "--gpu", f"2d,size={WIDTH}x{HEIGHT}", "--display",
@@ -204,16 +242,16 @@ def window(start, args, folder):
         vm.vm.wait(30)
 
 
-TESTS = {"png": png, "vnc": vnc, "window": window}
+TESTS = {"png": png, "snapshot": snapshot, "vnc": vnc, "window": window}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--release", default="13")
-    parser.add_argument("--test", action="append", choices=TESTS, help="default: png, vnc")
+    parser.add_argument("--test", action="append", choices=TESTS, help="default: png, snapshot, vnc")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pearvisor-") as folder:
-        for name in args.test or ["png", "vnc"]:
+        for name in args.test or ["png", "snapshot", "vnc"]:
             print(f"{name} ...", flush=True)
             if status := guest.main(TESTS[name], args, Path(folder)):
                 return status

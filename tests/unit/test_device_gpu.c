@@ -1,163 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* virtio-gpu, driven through its rings: every request, and every way to get one wrong. */
-#include "virtio_driver.h"
+#include "gpu_driver.h"
 
-#include "base/error.h"
-#include "base/record.h"
-#include "device/gpu_impl.h"
 #include "gpu/renderer_impl.h"
 
 #include <errno.h>
-
-enum { CONTROL, CURSOR };
-
-#define RESPONSE (DATA + 0x10000)
-#define PAGES    (DATA + 0x20000) /* what resources are backed by */
-#define WINDOW   (RAM_BASE + RAM_SIZE * 4)
-
-#define FEATURE(bit) (UINT64_C(1) << (bit))
-#define FEATURES_2D                                                                                \
-    (VERSION_1 | FEATURE(GPU_F_EDID) | FEATURE(GPU_F_RESOURCE_UUID) | FEATURE(GPU_F_RESOURCE_BLOB))
-#define FEATURES_3D (FEATURES_2D | FEATURE(GPU_F_VIRGL) | FEATURE(GPU_F_CONTEXT_INIT))
-
-static struct pv_display *display;
-
-static void setup_with(struct driver *d, const char *renderer, unsigned heads)
-{
-    struct pv_virtio_device *dev;
-    driver_setup(d);
-    assert_int_equal(pv_display_create(&display, NULL), 0);
-    const struct pv_virtio_gpu_config config = {
-        .display = display,
-        .heads = heads,
-        .width = 800,
-        .height = 600,
-        .renderer = renderer,
-        .window = 0x100000,
-    };
-    assert_int_equal(pv_virtio_gpu_create(&dev, d->loop, d->as, &config, NULL), 0);
-    attach(d, dev);
-}
-
-static void setup_2d(struct driver *d)
-{
-    setup_with(d, NULL, 2);
-    bring_up(d, FEATURES_2D);
-}
-
-static void setup_3d(struct driver *d)
-{
-    setup_with(d, "null", 1);
-    bring_up(d, FEATURES_3D);
-    d->dev->shm->moved(d->dev->shm->opaque, WINDOW);
-}
-
-static void teardown(struct driver *d)
-{
-    assert_false(failed(d));
-    driver_teardown(d);
-    pv_display_destroy(display);
-}
-
-/* Sends a request in two pieces and returns the response's type. */
-static uint32_t request(struct driver *d, unsigned queue, uint32_t type, const void *command,
-                        size_t size)
-{
-    struct gpu_header header;
-    uint16_t before = used_index(d, queue);
-    assert_int_equal(pv_as_write(d->as, DATA, command, size), 0);
-    assert_int_equal(pv_as_write(d->as, DATA, &type, sizeof(type)), 0);
-    assert_int_equal(pv_as_fill(d->as, RESPONSE, 0xee, 2048), 0);
-    put_desc(d, queue, 0, DATA, 10, DESC_NEXT, 1);
-    put_desc(d, queue, 1, DATA + 10, (uint32_t)size - 10, DESC_NEXT, 2);
-    put_desc(d, queue, 2, RESPONSE, 2048, DESC_WRITE, 0);
-    offer(d, queue, 0);
-    kick(d, queue);
-    if (used_index(d, queue) == before)
-        return 0; /* it waits */
-    assert_int_equal(pv_as_read(d->as, RESPONSE, &header, sizeof(header)), 0);
-    return header.type;
-}
-
-#define SEND(d, name, ...)                                                                         \
-    ({                                                                                             \
-        const __typeof__(__VA_ARGS__) command = __VA_ARGS__;                                       \
-        request(d, CONTROL, GPU_CMD_##name, &command, sizeof(command));                            \
-    })
-
-static uint32_t name(struct driver *d, uint32_t type, uint32_t id, uint32_t second)
-{
-    const struct gpu_name command = {.id = id, .second = second};
-    return request(d, CONTROL, type, &command, sizeof(command));
-}
-
-static uint32_t in_context(struct driver *d, uint32_t type, uint32_t context, uint32_t id)
-{
-    const struct gpu_name command = {.header.ctx_id = context, .id = id};
-    return request(d, CONTROL, type, &command, sizeof(command));
-}
-
-static uint32_t create_2d(struct driver *d, uint32_t id, uint32_t format, uint32_t width,
-                          uint32_t height)
-{
-    return SEND(
-        d, RESOURCE_CREATE_2D,
-        (struct gpu_create_2d){.resource = id, .format = format, .width = width, .height = height});
-}
-
-/* Backs with `count` entries of `length` bytes from `address` on, each `step` behind the other. */
-static uint32_t back(struct driver *d, uint32_t id, unsigned count, uint64_t address,
-                     uint32_t length, uint32_t step)
-{
-    struct {
-        struct gpu_attach_backing head;
-        struct gpu_entry entries[8];
-    } command = {.head = {.resource = id, .entries = count}};
-    for (unsigned i = 0; i < PV_MIN(count, 8u); i++)
-        command.entries[i] = (struct gpu_entry){.address = address + i * step, .length = length};
-    return request(d, CONTROL, GPU_CMD_RESOURCE_ATTACH_BACKING, &command,
-                   sizeof(command.head) + PV_MIN(count, 8u) * sizeof(command.entries[0]));
-}
-
-static uint32_t transfer(struct driver *d, uint32_t id, struct gpu_rect rect, uint64_t offset)
-{
-    return SEND(d, TRANSFER_TO_HOST_2D,
-                (struct gpu_transfer_2d){.rect = rect, .offset = offset, .resource = id});
-}
-
-static uint32_t scanout(struct driver *d, uint32_t head, uint32_t id, struct gpu_rect rect)
-{
-    return SEND(d, SET_SCANOUT,
-                (struct gpu_set_scanout){.rect = rect, .scanout = head, .resource = id});
-}
-
-static uint32_t flush(struct driver *d, uint32_t id, struct gpu_rect rect)
-{
-    return SEND(d, RESOURCE_FLUSH, (struct gpu_flush){.rect = rect, .resource = id});
-}
-
-static void store_pixel(struct driver *d, uint64_t address, uint32_t pixel)
-{
-    assert_int_equal(pv_as_write(d->as, address, &pixel, 4), 0);
-}
-
-static uint32_t shown(unsigned head, uint32_t x, uint32_t y)
-{
-    pv_display_lock(display);
-    const struct pv_surface *surface = pv_display_surface(display, head);
-    assert_true(x < surface->width && y < surface->height);
-    uint32_t pixel = surface->pixels[(size_t)y * surface->width + x] & 0xffffff;
-    pv_display_unlock(display);
-    return pixel;
-}
-
-static uint32_t shown_width(unsigned head)
-{
-    pv_display_lock(display);
-    uint32_t width = pv_display_surface(display, head)->width;
-    pv_display_unlock(display);
-    return width;
-}
 
 /* ---- What it says of itself ---- */
 
@@ -357,13 +204,6 @@ static void test_formats(void **state)
 
 /* ---- The cursor ---- */
 
-static uint32_t cursor(struct driver *d, uint32_t type, uint32_t head, uint32_t id, uint32_t hot)
-{
-    const struct gpu_update_cursor command = {
-        .scanout = head, .x = 10, .y = 20, .resource = id, .hot_x = hot, .hot_y = 1};
-    return request(d, CURSOR, type, &command, sizeof(command));
-}
-
 static void test_cursor(void **state)
 {
     struct driver d;
@@ -395,16 +235,6 @@ static void test_cursor(void **state)
 }
 
 /* ---- Blobs of guest memory ---- */
-
-static uint32_t create_blob(struct driver *d, struct gpu_create_blob blob, uint64_t address,
-                            uint32_t length)
-{
-    struct {
-        struct gpu_create_blob head;
-        struct gpu_entry entry;
-    } command = {.head = blob, .entry = {.address = address, .length = length}};
-    return request(d, CONTROL, GPU_CMD_RESOURCE_CREATE_BLOB, &command, sizeof(command));
-}
 
 static uint32_t scanout_blob(struct driver *d, uint32_t id, uint32_t width, uint32_t height,
                              uint32_t stride, uint32_t offset)
@@ -464,13 +294,6 @@ static void test_guest_blob(void **state)
 }
 
 /* ---- Contexts and blobs of the renderer ---- */
-
-static uint32_t create_context(struct driver *d, uint32_t context, uint32_t init)
-{
-    return SEND(d, CTX_CREATE,
-                (struct gpu_ctx_create){
-                    .header.ctx_id = context, .name_length = UINT32_MAX, .context_init = init});
-}
 
 static void test_contexts(void **state)
 {
@@ -857,129 +680,6 @@ static void test_reset(void **state)
     teardown(&d);
 }
 
-/* ---- Snapshots ---- */
-
-/* The state of a device that can be saved; the caller frees it. */
-static uint8_t *save(struct driver *d, size_t *size, struct pv_error **err)
-{
-    struct pv_record *record = pv_record_save();
-    uint8_t *copy = NULL;
-    pv_record_begin(record, 1, "gpu");
-    gpu_record(d->dev, record);
-    pv_record_end(record);
-    const void *data = pv_record_data(record, size);
-    if (pv_record_error(record, err) == 0)
-        copy = memcpy(malloc(*size), data, *size);
-    pv_record_free(record);
-    return copy;
-}
-
-static int load(struct driver *d, const uint8_t *data, size_t size)
-{
-    struct pv_record *record = pv_record_load(data, size);
-    pv_record_begin(record, 1, "gpu");
-    gpu_record(d->dev, record);
-    pv_record_end(record);
-    int ret = pv_record_error(record, NULL);
-    pv_record_free(record);
-    return ret;
-}
-
-/* A picture on each head, of either kind of resource, and a pointer. */
-static void show_things(struct driver *d)
-{
-    struct gpu_create_blob blob = {
-        .resource = 7, .blob_mem = GPU_BLOB_MEM_GUEST, .size = 4096, .entries = 1};
-    for (unsigned i = 0; i < 32; i++)
-        store_pixel(d, PAGES + i * 4, 0xff000000 | i << 16 | 0x2000 | i);
-    assert_int_equal(create_2d(d, 9, 2, 8, 4), GPU_OK_NODATA);
-    assert_int_equal(back(d, 9, 2, PAGES, 64, 64), GPU_OK_NODATA);
-    assert_int_equal(transfer(d, 9, (struct gpu_rect){0, 0, 8, 4}, 0), GPU_OK_NODATA);
-    assert_int_equal(scanout(d, 0, 9, (struct gpu_rect){1, 1, 7, 3}), GPU_OK_NODATA);
-    assert_int_equal(create_blob(d, blob, PAGES, 4096), GPU_OK_NODATA);
-    assert_int_equal(SEND(d, SET_SCANOUT_BLOB,
-                          (struct gpu_set_scanout_blob){.rect = {0, 0, 4, 4},
-                                                        .scanout = 1,
-                                                        .resource = 7,
-                                                        .width = 4,
-                                                        .height = 4,
-                                                        .format = 2,
-                                                        .strides = {32},
-                                                        .offsets = {16}}),
-                     GPU_OK_NODATA);
-    assert_int_equal(create_2d(d, 3, 1, 64, 64), GPU_OK_NODATA);
-    assert_int_equal(cursor(d, GPU_CMD_UPDATE_CURSOR, 1, 3, 5), GPU_OK_NODATA);
-    pv_virtio_gpu_set_size(d->dev, 1, 1024, 768);
-}
-
-static void test_record(void **state)
-{
-    struct driver d;
-    size_t size, again_size;
-    setup_2d(&d);
-    show_things(&d);
-    uint8_t *saved = save(&d, &size, NULL);
-    assert_non_null(saved);
-    teardown(&d);
-
-    setup_2d(&d);
-    for (unsigned i = 0; i < 32; i++) /* guest memory is restored before devices are */
-        store_pixel(&d, PAGES + i * 4, 0xff000000 | i << 16 | 0x2000 | i);
-    assert_int_equal(load(&d, saved, size), 0);
-    assert_int_equal(shown_width(0), 7);
-    assert_int_equal(shown(0, 0, 0), 9 << 16 | 0x2000 | 9);
-    assert_int_equal(shown(1, 1, 2), 21 << 16 | 0x2000 | 21);
-    assert_true(pv_display_cursor(display, 1)->visible);
-    assert_int_equal(pv_display_cursor(display, 1)->hot_x, 5);
-    uint8_t *again = save(&d, &again_size, NULL);
-    assert_int_equal(again_size, size);
-    assert_memory_equal(again, saved, size);
-    free(again);
-    /* It goes on. */
-    store_pixel(&d, PAGES + 12 * 4, 0xffabcdef);
-    assert_int_equal(transfer(&d, 9, (struct gpu_rect){0, 0, 8, 4}, 0), GPU_OK_NODATA);
-    assert_int_equal(flush(&d, 9, (struct gpu_rect){0, 0, 8, 4}), GPU_OK_NODATA);
-    assert_int_equal(shown(0, 3, 0), 0xabcdef);
-    assert_int_equal(create_2d(&d, 9, 2, 8, 4), GPU_ERR_INVALID_RESOURCE_ID);
-    assert_int_equal(name(&d, GPU_CMD_RESOURCE_UNREF, 7, 0), GPU_OK_NODATA);
-    assert_int_equal(shown_width(1), 0);
-    teardown(&d);
-
-    /* Whatever a file says: it is loaded or refused, and nothing is left of it after a reset. */
-    for (size_t at = 0; at < PV_MIN(size, (size_t)700); at++) {
-        setup_2d(&d);
-        saved[at] ^= 0x81;
-        load(&d, saved, size);
-        saved[at] ^= 0x81;
-        bring_up(&d, FEATURES_2D);
-        driver_run(&d);
-        assert_int_equal(((struct gpu *)d.dev)->charged, 0);
-        teardown(&d);
-    }
-    free(saved);
-}
-
-static void test_record_refused(void **state)
-{
-    struct driver d;
-    size_t size;
-    struct pv_error *err = NULL;
-    setup_3d(&d);
-    uint8_t *saved = save(&d, &size, NULL);
-    assert_non_null(saved);
-    free(saved);
-    assert_int_equal(create_context(&d, 1, 0), GPU_OK_NODATA);
-    assert_null(save(&d, &size, &err));
-    assert_int_equal(pv_error_code(err), ENOTSUP);
-    assert_non_null(strstr(pv_error_message(err), "use the GPU for 3D"));
-    pv_error_free(&err);
-    assert_int_equal(in_context(&d, GPU_CMD_CTX_DESTROY, 1, 0), GPU_OK_NODATA);
-    saved = save(&d, &size, NULL);
-    assert_non_null(saved);
-    free(saved);
-    teardown(&d);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -992,8 +692,7 @@ int main(void)
         SPLIT_RINGS(test_blob_cycles),    SPLIT_RINGS(test_plain_texture),
         BOTH_RINGS(test_malformed),       SPLIT_RINGS(test_heads),
         SPLIT_RINGS(test_fences),         SPLIT_RINGS(test_fence_order),
-        BOTH_RINGS(test_reset),           SPLIT_RINGS(test_record),
-        SPLIT_RINGS(test_record_refused),
+        BOTH_RINGS(test_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
