@@ -426,7 +426,7 @@ static uint32_t hear_rows(int fd, uint32_t width, uint32_t *bottom)
 static void test_large(void **state)
 {
     const uint32_t width = 2048, height = 1024;
-    uint32_t bottom;
+    uint32_t bottom = 0;
     struct viewer v;
     setup_server(&v, NULL);
     assert_int_equal(pv_display_set_mode(v.display, 0, width, height), 0);
