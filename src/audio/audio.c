@@ -6,7 +6,7 @@
  * have passed since the stream ran, and passes them, asking the card for more as often as it takes.
  * When the card has no more, the clock starts anew: what a guest did not play in time is a pause,
  * not a debt. Nor does a late tick make up for more than 20 ms: a driver whose whole buffer passes
- * at once finds its position unchanged, and takes the card for dead.
+ * at once finds its position where it was, as if nothing had passed.
  *
  * Locks. `control` orders opening, running and closing against the tick. A backend with a thread of
  * its own (SDL) touches only the queue from it, under the stream's lock, under which nothing is

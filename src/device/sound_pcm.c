@@ -168,18 +168,22 @@ static void capture(struct sound *sound, unsigned *budget)
     }
 }
 
+static void fill_with_zeroes(struct sound_buffer *buffer)
+{
+    static const uint8_t zeroes[PIECE];
+    const size_t whole = sound_bytes(&buffer->chain, PV_AUDIO_RECORD);
+    while (buffer->done < whole)
+        buffer->done += pv_virtq_write(&buffer->chain, buffer->done, zeroes,
+                                       PV_MIN(whole - buffer->done, sizeof(zeroes)));
+}
+
 /* All buffers go back, those in the queue too. What was to be recorded and was not is zeroes. */
 static void flush(struct sound *sound, enum pv_audio_way way, enum snd_code code, unsigned *budget)
 {
-    static const uint8_t zeroes[PIECE];
     struct sound_stream *stream = &sound->streams[way];
     while (stream->count || current(sound, way, budget)) {
-        struct sound_buffer *first = &stream->buffers[0];
         if (way == PV_AUDIO_RECORD)
-            for (size_t whole = sound_bytes(&first->chain, way), n; first->done < whole;
-                 first->done += n)
-                n = pv_virtq_write(&first->chain, first->done, zeroes,
-                                   PV_MIN(whole - first->done, sizeof(zeroes)));
+            fill_with_zeroes(&stream->buffers[0]);
         finish_first(sound, way, code);
     }
 }

@@ -59,16 +59,19 @@ static int set_params(int fd)
     return ioctl(fd, SNDRV_PCM_IOCTL_HW_PARAMS, &params);
 }
 
-/* Moves `frames`; what came too late is tried again. */
+/*
+ * Moves `frames`; what came too late is tried again. EPIPE: the card had nothing to play. EIO: the
+ * kernel waited longer than a buffer lasts, as it does when nobody lets the guest run.
+ */
 static int transfer(int fd, unsigned long request, int16_t *data, unsigned frames)
 {
     for (unsigned done = 0; done < frames;) {
         struct snd_xferi xfer = {.buf = data + 2ul * done, .frames = frames - done};
         if (ioctl(fd, request, &xfer) == 0) {
             done += (unsigned)xfer.result;
-        } else if (errno == EPIPE) {
+        } else if (errno == EPIPE || errno == EIO) {
             late++;
-            if (ioctl(fd, SNDRV_PCM_IOCTL_PREPARE) < 0)
+            if (ioctl(fd, SNDRV_PCM_IOCTL_DROP) < 0 || ioctl(fd, SNDRV_PCM_IOCTL_PREPARE) < 0)
                 return -1;
         } else if (errno != EINTR) {
             return -1;

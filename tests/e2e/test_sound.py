@@ -124,7 +124,8 @@ def sound(start, args, folder):
     with wave.open(str(spoken), "wb") as file:
         file.setparams((2, 2, RATE, 0, "NONE", None))
         file.writeframes(sine(SPOKEN, 4 * FRAMES).tobytes())
-    vm = boot(start, args, folder, "--sound", f"file={played},record={spoken}")
+    vm = boot(start, args, folder, "--sound", f"file={played},record={spoken}",
+              "--confine", "on")
     run(vm, "grep -q VirtIO /proc/asound/cards")
     played_late = late_times(run(vm, f"/sound-client play {PLAYED} {FRAMES}"))
     recorded_late = late_times(run(vm, f"/sound-client record {FRAMES} >/recorded"))
