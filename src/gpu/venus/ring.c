@@ -139,16 +139,35 @@ static bool stopping(struct pv_vn_ring *ring)
 }
 
 /*
- * How an idle ring waits for the guest's next command, by how long it has been idle: at first it
- * looks all the time, for a guest that waits for a reply sends its next command as soon as it has
- * it; then it naps; then it sleeps until it is notified, which costs the guest a system call and
- * both a wake-up.
+ * The longest of the recent pauses between commands, of which the latest is `gap`. One that no host
+ * CPU should be kept busy for does not count; what was long ago fades.
  */
-static void idle(struct pv_vn_ring *ring, uint32_t head, uint64_t idle_ns)
+static uint64_t longest_pause(const struct pv_vn_ring *ring, uint64_t pause, uint64_t gap)
+{
+    pause -= pause / 32;
+    return gap <= ring->idle_ns / 2 ? PV_MAX(pause, gap) : pause;
+}
+
+/*
+ * How long an idle ring looks at its tail all the time: at least so long as a guest takes that
+ * waited for a reply; and where commands come soon after each other, as from a guest that encodes
+ * frame after frame, as long as that may take. Then the CPU is awake when the frame is there.
+ */
+static uint64_t spin_time(const struct pv_vn_ring *ring, uint64_t pause)
+{
+    return PV_MAX(2 * pause, ring->idle_ns / 16);
+}
+
+/*
+ * How an idle ring waits for the guest's next command, by how long it has been idle: at first it
+ * looks all the time; then it naps; then it sleeps until it is notified, which costs the guest a
+ * system call and both a wake-up.
+ */
+static void idle(struct pv_vn_ring *ring, uint32_t head, uint64_t idle_ns, uint64_t spin_ns)
 {
     if (idle_ns > ring->idle_ns)
         sleep_until_notified(ring, head);
-    else if (idle_ns > ring->idle_ns / 16)
+    else if (idle_ns > spin_ns)
         nanosleep(&(struct timespec){.tv_nsec = NAP_NS}, NULL);
     else
         sched_yield();
@@ -159,12 +178,14 @@ static void *ring_main(void *opaque)
     struct pv_vn_ring *ring = opaque;
     uint32_t head = 0;
     uint64_t busy_at = pv_clock_ns();
+    uint64_t pause = 0;
     pv_thread_name("gpu-ring");
     pv_thread_nice(ring->priority);
     pv_thread_precise();
     while (!stopping(ring)) {
         uint32_t tail = atomic_load_explicit(ring->tail, memory_order_acquire);
         if (tail != head) {
+            pause = longest_pause(ring, pause, pv_clock_ns() - busy_at);
             if (!consume(ring, head, tail))
                 break;
             head = tail;
@@ -172,7 +193,7 @@ static void *ring_main(void *opaque)
             continue;
         }
         uint64_t idle_ns = pv_clock_ns() - busy_at;
-        idle(ring, head, idle_ns);
+        idle(ring, head, idle_ns, spin_time(ring, pause));
         if (idle_ns > ring->idle_ns)
             busy_at = pv_clock_ns();
     }
