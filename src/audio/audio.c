@@ -3,9 +3,10 @@
  * Queues and the clock of sounds (audio.h).
  *
  * A backend that has no clock of its own gets one: a timer looks every 10 ms how many frames should
- * have passed since the stream ran, and passes them, asking the card for more as often as it takes;
- * a late tick is made up for. When the card has no more, the clock starts anew: what a guest did
- * not play in time is a pause, not a debt.
+ * have passed since the stream ran, and passes them, asking the card for more as often as it takes.
+ * When the card has no more, the clock starts anew: what a guest did not play in time is a pause,
+ * not a debt. Nor does a late tick make up for more than 20 ms: a driver whose whole buffer passes
+ * at once finds its position unchanged, and takes the card for dead.
  *
  * Locks. `control` orders opening, running and closing against the tick. A backend with a thread of
  * its own (SDL) touches only the queue from it, under the stream's lock, under which nothing is
@@ -21,10 +22,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define TICK_NS      (10 * UINT64_C(1000000))
-#define QUEUE_MS     50u
-#define MOST_BEHIND  PV_NSEC_PER_SEC /* of which a late tick makes up */
-#define PASS_AT_ONCE 4096u
+#define TICK_NS        (10 * UINT64_C(1000000))
+#define QUEUE_MS       50u
+#define MOST_BEHIND_MS 20u
+#define PASS_AT_ONCE   4096u
 
 size_t pv_audio_frame(const struct pv_audio_format *format)
 {
@@ -149,16 +150,22 @@ size_t pv_audio_move(struct pv_audio *audio, enum pv_audio_way way, void *data, 
 static uint64_t frames_due(struct pv_audio_stream *stream)
 {
     const uint64_t rate = stream->format.rate, now = pv_clock_ns();
-    if (now - stream->since_ns > 2 * MOST_BEHIND) {
-        stream->since_ns = now - MOST_BEHIND;
+    const uint64_t most = rate * MOST_BEHIND_MS / 1000;
+    if (now - stream->since_ns > 2 * PV_NSEC_PER_SEC) { /* the process stood still */
+        stream->since_ns = now;
         stream->passed = 0;
     }
-    while (now - stream->since_ns >= PV_NSEC_PER_SEC && stream->passed >= rate) {
+    if (now - stream->since_ns >= PV_NSEC_PER_SEC && stream->passed >= rate) {
         stream->since_ns += PV_NSEC_PER_SEC; /* whole seconds are done with: numbers stay small */
         stream->passed -= rate;
     }
-    uint64_t due = (now - stream->since_ns) * rate / PV_NSEC_PER_SEC;
-    return due > stream->passed ? due - stream->passed : 0;
+    const uint64_t total = (now - stream->since_ns) * rate / PV_NSEC_PER_SEC;
+    uint64_t due = total > stream->passed ? total - stream->passed : 0;
+    if (due > most) {
+        stream->passed += due - most;
+        due = most;
+    }
+    return due;
 }
 
 /* Passes one piece of what is due; false when nothing is, or the card has nothing. */

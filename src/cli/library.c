@@ -57,6 +57,11 @@ int cli_image_find(struct cli_image *image, const char *name, struct pv_error **
     json_error_t problem;
     json_t *root = json_load_file(manifest, 0, &problem);
     const char *append = json_string_value(json_object_get(root, "append"));
+    const char *boot = json_string_value(json_object_get(root, "boot"));
+    if (boot && !strcmp(boot, "uefi")) {
+        json_decref(root);
+        return file_in(&image->disk, folder, "disk.img", err);
+    }
     if (!append) {
         ret = pv_error_set(err, EINVAL, "%s: %s", manifest,
                            root ? "no kernel command line in it" : problem.text);

@@ -5,7 +5,7 @@
 
 struct pv_error;
 
-/* An image's files; the strings are the structure's. */
+/* An image's files; the strings are the structure's. One that boots by UEFI has only a disk. */
 struct cli_image {
     char *disk;
     char *kernel;

@@ -230,6 +230,8 @@ static int use_image(struct cli_run *request, const char *name, struct pv_error 
         if (!config->initrd)
             config->initrd = request->image.initrd;
     }
+    if (!request->image.append)
+        return 0;
     if (asprintf(&request->append, "%s%s%s", request->image.append, config->append ? " " : "",
                  config->append ? config->append : "") < 0) {
         request->append = NULL;

@@ -162,6 +162,18 @@ static int grow_disk(const char *path, uint64_t size, struct pv_error **err)
     return truncate(path, (off_t)size) < 0 ? pv_error_errno(err, errno, "%s", path) : 0;
 }
 
+static int copy_kernel(struct pairs *pairs, const struct cli_image *image, struct pv_error **err)
+{
+    int ret = pv_file_copy(image->kernel, "vmlinuz", err);
+    if (ret >= 0)
+        ret = pv_file_copy(image->initrd, "initrd.img", err);
+    if (ret >= 0)
+        ret = add_pair(pairs, "kernel", "vmlinuz", err);
+    if (ret >= 0)
+        ret = add_pair(pairs, "initrd", "initrd.img", err);
+    return ret < 0 ? ret : add_pair(pairs, "append", image->append, err);
+}
+
 /* The image's files, so that the VM does not depend on the library of images. */
 static int copy_image(struct pairs *pairs, const struct cli_image *image, uint64_t disk_size,
                       struct pv_error **err)
@@ -171,18 +183,8 @@ static int copy_image(struct pairs *pairs, const struct cli_image *image, uint64
     if (ret >= 0)
         ret = grow_disk("disk.img", disk_size, err);
     if (ret >= 0)
-        ret = pv_file_copy(image->kernel, "vmlinuz", err);
-    if (ret >= 0)
-        ret = pv_file_copy(image->initrd, "initrd.img", err);
-    if (ret >= 0)
-        ret = add_pair(pairs, "kernel", "vmlinuz", err);
-    if (ret >= 0)
-        ret = add_pair(pairs, "initrd", "initrd.img", err);
-    if (ret >= 0)
-        ret = add_pair(pairs, "append", image->append, err);
-    if (ret >= 0)
         ret = add_pair(pairs, "disk", "disk.img", err);
-    return ret;
+    return ret < 0 || !image->kernel ? ret : copy_kernel(pairs, image, err);
 }
 
 /* A kernel command line of the user's goes behind the image's, as with run. */
@@ -206,7 +208,7 @@ static int fill_folder(struct request *request, const struct cli_image *image,
     struct pv_vm_file *file = NULL;
     int ret = image->disk ? copy_image(&all, image, request->disk_size, err) : 0;
     for (size_t i = 0; ret >= 0 && i < request->pairs.count; i++) {
-        if (image->disk && !strcmp(request->pairs.keys[i], "append"))
+        if (image->append && !strcmp(request->pairs.keys[i], "append"))
             ret = join_append(&all, request->pairs.values[i], err);
         else
             ret = add_pair(&all, request->pairs.keys[i], request->pairs.values[i], err);

@@ -73,17 +73,24 @@ static int send_bytes(struct vnc_client *client, const void *data, size_t size)
 /* Writes what the socket takes; -EPIPE when it is gone. */
 static int flush(struct vnc_client *client)
 {
-    while (client->out.size) {
-        ssize_t n = send(client->fd, client->out.data, client->out.size, MSG_NOSIGNAL);
+    struct pv_buffer *out = &client->out;
+    while (out->size) {
+        ssize_t n =
+            send(client->fd, out->data + client->sent, out->size - client->sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             break;
         if (n <= 0)
             return -EPIPE;
-        pv_buffer_consume(&client->out, (size_t)n);
+        client->sent += (size_t)n;
+        if (client->sent == out->size) {
+            pv_buffer_consume(out, out->size);
+            client->sent = 0;
+            vnc_pace_left(client);
+        }
     }
-    return pv_watch_update(client->watch, PV_LOOP_READ | (client->out.size ? PV_LOOP_WRITE : 0));
+    return pv_watch_update(client->watch, PV_LOOP_READ | (out->size ? PV_LOOP_WRITE : 0));
 }
 
 /* ---- Updates ---- */
@@ -135,32 +142,46 @@ static bool take_tile(struct vnc_client *client, uint32_t x, uint32_t y)
     return taken;
 }
 
-/* Rectangles of changed tiles that lie side by side; the rest waits for the next update. */
-static int send_tiles(struct vnc_client *client, unsigned *count)
+/* Rectangles of changed tiles that lie side by side in the row of tiles at y. */
+static int send_row(struct vnc_client *client, uint32_t y, unsigned *count)
 {
     const struct pv_surface *picture = &client->server->picture;
+    for (uint32_t x = 0; x < picture->width;) {
+        uint32_t end = x;
+        while (end < picture->width && take_tile(client, end, y))
+            end += VNC_TILE;
+        end = PV_MIN(end, picture->width);
+        const struct pv_rect rect = {x, y, end - x, PV_MIN(VNC_TILE, picture->height - y)};
+        x = end > x ? end : x + VNC_TILE;
+        if (!rect.width)
+            continue;
+        int ret = vnc_encode(client, &rect);
+        if (ret < 0)
+            return ret;
+        ++*count;
+    }
+    return 0;
+}
+
+/* What does not fit waits for the next update, which starts there: all has its turn. */
+static int send_tiles(struct vnc_client *client, unsigned *count)
+{
+    const uint32_t height = client->server->picture.height;
     const size_t start = client->out.size;
     client->damage.any = false;
-    for (uint32_t y = 0; y < picture->height; y += VNC_TILE) {
+    for (uint32_t done = 0; done < height; done += VNC_TILE) {
         if (client->out.size - start > UPDATE_BYTES) {
             client->damage.any = true;
             return 0;
         }
-        for (uint32_t x = 0; x < picture->width;) {
-            uint32_t end = x;
-            while (end < picture->width && take_tile(client, end, y))
-                end += VNC_TILE;
-            end = PV_MIN(end, picture->width);
-            const struct pv_rect rect = {x, y, end - x, PV_MIN(VNC_TILE, picture->height - y)};
-            x = end > x ? end : x + VNC_TILE;
-            if (!rect.width)
-                continue;
-            int ret = vnc_encode(client, &rect);
-            if (ret < 0)
-                return ret;
-            ++*count;
-        }
+        if (client->next >= height)
+            client->next = 0;
+        int ret = send_row(client, client->next, count);
+        if (ret < 0)
+            return ret;
+        client->next += VNC_TILE;
     }
+    client->next = 0;
     return 0;
 }
 
@@ -169,6 +190,7 @@ static int send_update(struct vnc_client *client)
     static const uint8_t head[4] = {SEND_UPDATE};
     const size_t start = client->out.size;
     unsigned count = 0;
+    vnc_pace_begin(client);
     int ret = send_bytes(client, head, sizeof(head));
     if (ret == 0)
         ret = send_news(client, &count);
@@ -178,6 +200,7 @@ static int send_update(struct vnc_client *client)
         return ret;
     vnc_store16((uint8_t *)client->out.data + start + 2, count);
     client->wanted = client->whole = false;
+    client->pace.encoded = pv_clock_ns();
     return 0;
 }
 

@@ -2,11 +2,13 @@
 /*
  * Rectangles: raw (RFC 6143, 7.7.1) and ZRLE (7.7.6), which cuts them into tiles of 64 x 64 pixels
  * that are one colour, a palette of up to 16 or the pixels themselves, and compresses all of it in
- * one stream for as long as the client is there.
+ * one stream for as long as the client is there. Deflate is most of the work on pictures like a
+ * film's, so it is left out where the viewer is faster without: the stream then has stored blocks.
  */
 #include "display/vnc_impl.h"
 
 #include "base/util.h"
+#include "host/clock.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 enum { ENCODING_RAW = 0, ENCODING_ZRLE = 16, ENCODING_CURSOR = -239 };
 
 #define PALETTE_MAX 16u
+#define PACE_BYTES  ((size_t)256 << 10) /* updates below that tell nothing about speed */
 
 /* ---- Pixels ---- */
 
@@ -49,6 +52,16 @@ static unsigned put_value(const struct vnc_format *f, uint8_t *to, uint32_t valu
 unsigned vnc_put_pixel(const struct vnc_format *format, uint8_t *to, uint32_t pixel)
 {
     return put_value(format, to, to_format(format, pixel));
+}
+
+/* Whether the client's pixels in memory are ours. */
+static bool is_native(const struct vnc_format *f)
+{
+    const uint32_t one = 1;
+    const bool host_big_endian = !*(const uint8_t *)&one;
+    return f->bits == 32 && !!f->big_endian == host_big_endian && f->max[0] == 255 &&
+           f->max[1] == 255 && f->max[2] == 255 && f->shift[0] == 16 && f->shift[1] == 8 &&
+           f->shift[2] == 0;
 }
 
 /* ZRLE leaves the byte of a 32-bit pixel out that holds no colour. */
@@ -97,8 +110,14 @@ static int encode_raw(struct vnc_client *client, const struct pv_rect *rect)
     if (ret < 0)
         return ret;
     uint8_t *to = (uint8_t *)client->out.data + client->out.size;
+    const bool copied = is_native(&client->format);
     for (uint32_t y = 0; y < rect->height; y++) {
         const uint32_t *row = row_of(client, rect, y);
+        if (copied) {
+            memcpy(to, row, (size_t)rect->width * 4);
+            to += (size_t)rect->width * 4;
+            continue;
+        }
         for (uint32_t x = 0; x < rect->width; x++)
             to += vnc_put_pixel(&client->format, to, row[x]);
     }
@@ -163,6 +182,17 @@ static uint8_t *put_packed(const struct vnc_client *client, const struct pv_rect
     return to;
 }
 
+/* As put_cpixel() in the native format, little-endian and of depth 24, which viewers ask for. */
+static uint8_t *put_row24(uint8_t *to, const uint32_t *row, uint32_t count)
+{
+    for (uint32_t x = 0; x < count; x++, to += 3) {
+        to[0] = (uint8_t)row[x];
+        to[1] = (uint8_t)(row[x] >> 8);
+        to[2] = (uint8_t)(row[x] >> 16);
+    }
+    return to;
+}
+
 /* Returns how many bytes the tile takes. */
 static size_t put_tile(const struct vnc_client *client, const struct pv_rect *tile, uint8_t *data)
 {
@@ -170,11 +200,17 @@ static size_t put_tile(const struct vnc_client *client, const struct pv_rect *ti
     uint8_t *to = data;
     find_palette(client, tile, &palette);
     if (palette.count > PALETTE_MAX) {
+        const struct vnc_format *f = &client->format;
+        const bool usual = is_native(f) && !f->big_endian && f->depth <= 24;
         *to++ = 0;
         for (uint32_t y = 0; y < tile->height; y++) {
             const uint32_t *row = row_of(client, tile, y);
+            if (usual) {
+                to = put_row24(to, row, tile->width);
+                continue;
+            }
             for (uint32_t x = 0; x < tile->width; x++)
-                to += put_cpixel(&client->format, to, row[x]);
+                to += put_cpixel(f, to, row[x]);
         }
         return (size_t)(to - data);
     }
@@ -192,8 +228,9 @@ static int deflate_into(struct vnc_client *client, uint8_t *data, size_t size, b
     z_stream *z = &client->zlib;
     z->next_in = data;
     z->avail_in = (uInt)size;
+    client->pace.bytes += size;
     do {
-        const size_t room = 4096;
+        const size_t room = 16384;
         int ret = pv_buffer_reserve(&client->out, room);
         if (ret < 0)
             return ret;
@@ -205,12 +242,50 @@ static int deflate_into(struct vnc_client *client, uint8_t *data, size_t size, b
     return 0;
 }
 
+/* ---- Whether to compress ---- */
+
+void vnc_pace_begin(struct vnc_client *client)
+{
+    client->pace.bytes = 0;
+    client->pace.began = pv_clock_ns();
+}
+
+void vnc_pace_left(struct vnc_client *client)
+{
+    struct vnc_pace *pace = &client->pace;
+    if (pace->bytes < PACE_BYTES)
+        return;
+    const uint64_t kib = pace->bytes >> 10, leaving = (pv_clock_ns() - pace->encoded) / kib;
+    if (!pace->stored) {
+        pace->compressing = (pace->encoded - pace->began) / kib;
+        pace->stored = leaving < pace->compressing / 4;
+    } else {
+        pace->stored = leaving < pace->compressing;
+    }
+    pace->bytes = 0;
+}
+
+/* At the start of a rectangle, when the stream has nothing left to give. */
+static int set_level(struct vnc_client *client)
+{
+    const int level = client->pace.stored ? Z_NO_COMPRESSION : Z_BEST_SPEED;
+    uint8_t nothing;
+    if (!client->zlib_there) {
+        client->zlib_there = deflateInit(&client->zlib, level) == Z_OK;
+        return client->zlib_there ? 0 : -ENOMEM;
+    }
+    client->zlib.avail_in = 0;
+    client->zlib.next_out = &nothing;
+    client->zlib.avail_out = sizeof(nothing);
+    deflateParams(&client->zlib, level, Z_DEFAULT_STRATEGY);
+    return client->zlib.avail_out ? 0 : -EIO;
+}
+
 static int encode_zrle(struct vnc_client *client, const struct pv_rect *rect)
 {
     uint8_t data[1 + 4 * VNC_TILE * VNC_TILE];
-    if (!client->zlib_there && deflateInit(&client->zlib, Z_BEST_SPEED) != Z_OK)
+    if (set_level(client) < 0)
         return -ENOMEM;
-    client->zlib_there = true;
     int ret = vnc_rect_head(client, rect, ENCODING_ZRLE);
     const size_t length_at = client->out.size;
     if (ret == 0)

@@ -42,6 +42,18 @@ struct vnc_format {
     uint8_t shift[3];
 };
 
+/*
+ * Whether compressing pays: it does not when the viewer takes what was made faster than it is made,
+ * as one on this host does. Both are measured on each large update.
+ */
+struct vnc_pace {
+    bool stored;          /* not compressed */
+    size_t bytes;         /* of the update under way, before compression */
+    uint64_t began;       /* when it was begun */
+    uint64_t encoded;     /* when it was made, and handed to the socket */
+    uint64_t compressing; /* what compressing took last: nanoseconds for each of 1024 bytes */
+};
+
 struct vnc_client {
     struct vnc_server *server; /* NULL: the slot is free */
     int fd;
@@ -52,6 +64,7 @@ struct vnc_client {
     bool silent; /* before 3.8: success without a password is not announced */
     uint8_t challenge[16];
     struct pv_buffer in, out;
+    size_t sent; /* of `out` */
     size_t skip; /* bytes of input to come that nobody wants */
 
     struct vnc_format format;
@@ -59,6 +72,7 @@ struct vnc_client {
     bool desktop_size, extended_size, cursor, extended_keys, fences, continuous_known;
 
     struct vnc_damage damage;
+    uint32_t next;   /* the row of pixels at which the next update starts */
     bool wanted;     /* an update was asked for */
     bool whole;      /* ... even if nothing changed */
     bool continuous; /* updates need not be asked for */
@@ -66,6 +80,7 @@ struct vnc_client {
 
     z_stream zlib;
     bool zlib_there;
+    struct vnc_pace pace;
     uint8_t keys[VNC_KEY_MAX / 8]; /* held down */
     unsigned buttons;
     int32_t x, y; /* of the pointer */
@@ -108,6 +123,9 @@ void vnc_client_cut(struct vnc_client *client, const void *text, size_t size);
 bool vnc_format_ok(const struct vnc_format *format);
 /* Writes one pixel 0x??RRGGBB; returns how many bytes. */
 unsigned vnc_put_pixel(const struct vnc_format *format, uint8_t *to, uint32_t pixel);
+/* An update is begun; all of it has left. */
+void vnc_pace_begin(struct vnc_client *client);
+void vnc_pace_left(struct vnc_client *client);
 /* Appends a whole rectangle, at most a row of tiles high. Negative when there is no memory. */
 int vnc_encode(struct vnc_client *client, const struct pv_rect *rect);
 int vnc_encode_cursor(struct vnc_client *client);

@@ -149,6 +149,7 @@ static void *run(void *opaque)
     if (open)
         window_release(w);
     window_close(w);
+    w->sdl.TLSCleanup(); /* which threads that are not SDL's have to do */
     return NULL;
 }
 

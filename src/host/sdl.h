@@ -31,7 +31,6 @@ struct pv_error;
     X(GetWindowFlags)                                                                              \
     X(SetWindowFullscreen)                                                                         \
     X(SetWindowKeyboardGrab)                                                                       \
-    X(GetWindowID)                                                                                 \
     X(CreateRenderer)                                                                              \
     X(DestroyRenderer)                                                                             \
     X(GetRendererOutputSize)                                                                       \
@@ -51,7 +50,7 @@ struct pv_error;
     X(SetCursor)                                                                                   \
     X(GetDefaultCursor)                                                                            \
     X(SetRelativeMouseMode)                                                                        \
-    X(GetModState)
+    X(TLSCleanup)
 
 struct pv_sdl {
 #define X(name) __typeof__(&SDL_##name) name;

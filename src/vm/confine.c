@@ -12,6 +12,7 @@
 #include "vm/firmware.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #define MAX_GRANTS 256u
@@ -140,6 +141,13 @@ static int too_many(struct pv_error **err)
                         MAX_GRANTS);
 }
 
+/* Likewise, of what has no content yet. */
+static int make_file(const char *path, struct pv_error **err)
+{
+    PV_CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    return fd < 0 ? pv_error_errno(err, errno, "%s", path) : 0;
+}
+
 int pv_vm_confine_files(const struct pv_config *config, struct pv_error **err)
 {
     struct grants grants = {.count = 0};
@@ -163,7 +171,10 @@ int pv_vm_confine_files(const struct pv_config *config, struct pv_error **err)
         grant_disk(&grants, &config->disks[i]);
     grant_sockets(&grants, config);
     grant_folder(&grants, config->console_log, PV_GRANT_CREATE);
-    grant_folder(&grants, config->sound_play, PV_GRANT_CREATE);
+    if (config->sound_play && ret >= 0) {
+        ret = make_file(config->sound_play, err);
+        grant(&grants, config->sound_play, PV_GRANT_WRITE);
+    }
     grant(&grants, config->sound_record, PV_GRANT_READ);
     for (size_t i = 0; i < config->grant_count; i++)
         grant(&grants, config->grants[i].path,

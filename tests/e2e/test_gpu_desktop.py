@@ -21,6 +21,8 @@ from guest import Failure
 from viewer import Viewer
 
 LIMIT = 1800
+# lavapipe 22.3.6's anisotropic filter takes minutes for a picture that is seen nearly edge-on.
+OPTIONS = {("vkmark", "texture"): ":anisotropy=0"}
 RETURN = 0xff0d
 
 
@@ -115,7 +117,8 @@ def picture(desktop, _):
 
 def benchmark(desktop, program, options, scenes, seconds):
     """Every scene runs for its time and says how fast."""
-    chosen = " ".join(f"-b {scene}:duration={seconds:.1f}" for scene in scenes)
+    chosen = " ".join(f"-b {scene}:duration={seconds:.1f}{OPTIONS.get((program, scene), '')}"
+                      for scene in scenes)
     output = desktop.run(f"{program} {options} {chosen}")
     figures = re.findall(r"^\[(\S+)\] \S+ FPS: (\d+)", output, re.MULTILINE)
     if [name for name, _ in figures] != scenes or "0" in dict(figures).values():
@@ -162,7 +165,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", default="gpu-13")
     parser.add_argument("--frames", type=int, default=1000, help="of each vkcube")
-    parser.add_argument("--seconds", type=float, default=2, help="of each scene")
+    parser.add_argument("--seconds", type=float, default=5, help="of each scene")
     parser.add_argument("--test", action="append", choices=TESTS)
     return guest.main(desktop_test, parser.parse_args())
 

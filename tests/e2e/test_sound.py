@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """virtio-snd with a stock Debian kernel's driver: a sine that the guest plays is in the WAV file, and
-what is in a WAV file is what the guest records."""
+what is in a WAV file is what the guest records. A snapshot in the middle loses nothing."""
 
 import argparse
 import array
 import math
 import re
+import subprocess
 import sys
 import tempfile
+import time
 import wave
 from pathlib import Path
 
@@ -70,7 +72,7 @@ def check(samples, hz, late, what):
     """A program that was always in time has lost nothing; one that was not has still the pitch."""
     if abs(pitch(samples) - hz) > (hz / 20 if late else 1):
         raise Failure(f"{what}: {hz} Hz, not {pitch(samples):.0f} (late {late} times)")
-    if not late and not same(samples, sine(hz, FRAMES)):
+    if not late and not same(samples, sine(hz, len(samples) // 2)):
         raise Failure(f"{what}: the samples are those that were played")
 
 
@@ -85,33 +87,52 @@ def run(vm, line, timeout=120):
     return output
 
 
-def sound(start, args, folder):
-    played, spoken, initrd = (folder / name for name in ("played.wav", "spoken.wav", "initrd"))
-    with wave.open(str(spoken), "wb") as file:
-        file.setparams((2, 2, RATE, 0, "NONE", None))
-        file.writeframes(sine(SPOKEN, 4 * FRAMES).tobytes())
-    build_initramfs(args, initrd)
-    vm = start("--kernel", guest.guest_kernel(args.release) / "vmlinuz", "--initrd", initrd,
-               "--append", "console=ttyAMA0 quiet panic=-1", "--memory", "512M", "--cpus", "2",
-               "--net", "none", "--virtio", f"packed={args.packed}", "--transport",
-               args.transport, "--sound", f"file={played},record={spoken}")
+def boot(start, args, folder, *options):
+    """A quiet root shell in a guest with the card's driver."""
+    initrd = folder / "initrd"
+    if not initrd.exists():
+        build_initramfs(args, initrd)
+    vm = start(*machine(args, folder), *options)
     vm.expect("^PEARVISOR-USERSPACE-OK", 120)
     vm.send("stty -echo; PS1=\n")
     run(vm, "true")
+    return vm
+
+
+def machine(args, folder):
+    return ("--kernel", guest.guest_kernel(args.release) / "vmlinuz", "--initrd",
+            folder / "initrd", "--append", "console=ttyAMA0 quiet panic=-1", "--memory", "256M",
+            "--cpus", "2", "--net", "none", "--virtio", f"packed={args.packed}", "--transport",
+            args.transport)
+
+
+def read_wav(path):
+    with wave.open(str(path), "rb") as file:
+        if file.getparams()[:3] != (2, 2, RATE):
+            raise Failure(f"48 kHz 16-bit stereo, not {file.getparams()}")
+        return array.array("h", file.readframes(file.getnframes()))
+
+
+def end(vm):
+    vm.send("poweroff -f\n")
+    if vm.wait(30) != 0:
+        raise Failure("exit status 0 after power-off")
+
+
+def sound(start, args, folder):
+    played, spoken = folder / "played.wav", folder / "spoken.wav"
+    with wave.open(str(spoken), "wb") as file:
+        file.setparams((2, 2, RATE, 0, "NONE", None))
+        file.writeframes(sine(SPOKEN, 4 * FRAMES).tobytes())
+    vm = boot(start, args, folder, "--sound", f"file={played},record={spoken}")
     run(vm, "grep -q VirtIO /proc/asound/cards")
     played_late = late_times(run(vm, f"/sound-client play {PLAYED} {FRAMES}"))
     recorded_late = late_times(run(vm, f"/sound-client record {FRAMES} >/recorded"))
     # Once more: a stream that was closed can be opened again, and the file goes on.
     again_late = late_times(run(vm, f"/sound-client play {PLAYED} {FRAMES}"))
     dump = run(vm, "od -A n -t d2 -v -w24 /recorded", 300)
-    vm.send("poweroff -f\n")
-    if vm.wait(30) != 0:
-        raise Failure("exit status 0 after power-off")
-
-    with wave.open(str(played), "rb") as file:
-        if file.getparams()[:3] != (2, 2, RATE):
-            raise Failure(f"48 kHz 16-bit stereo, not {file.getparams()}")
-        data = array.array("h", file.readframes(file.getnframes()))
+    end(vm)
+    data = read_wav(played)
     if len(data) < 4 * FRAMES:
         raise Failure(f"{2 * FRAMES} frames or more, not {len(data) // 2}")
     check(data[:2 * FRAMES], PLAYED, played_late, "played")
@@ -121,15 +142,50 @@ def sound(start, args, folder):
           f"recorded {SPOKEN} Hz, late {recorded_late} times")
 
 
+def snapshot(start, args, folder):
+    """What is left of a sine when its guest is saved in the middle is played after it is restored."""
+    before, after, control = (folder / name for name in ("before.wav", "after.wav", "control"))
+    frames = 12 * FRAMES
+    vm = boot(start, args, folder, "--control", control, "--sound", f"file={before}")
+    vm.send(f"/sound-client play {PLAYED} {frames} &\n")
+    for _ in range(600 * guest.PATIENCE):
+        if before.stat().st_size > 4 * RATE:
+            break
+        time.sleep(0.05)
+    done = subprocess.run([guest.PROGRAM, "control", str(control), "snapshot",
+                           f"folder={folder / 'saved'}"], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failure(f"a snapshot can be taken: {done.stderr}")
+    vm.process.kill()
+    vm.process.wait()
+    vm = start(*machine(args, folder), "--restore", folder / "saved", "--sound", f"file={after}")
+    late = late_times(run(vm, "wait"))
+    end(vm)
+    data = read_wav(after)
+    if not FRAMES <= len(data) // 2 < frames - RATE // 2:
+        raise Failure(f"what was left of {frames} frames is played, not {len(data) // 2}")
+    # Buffers begin with the sine's period, and the one that was being played begins anew.
+    check(data, PLAYED, late, "what was left")
+    print(f"went on for {len(data) // 2} frames, late {late} times")
+
+
+TESTS = {"sound": sound, "snapshot": snapshot}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--client", required=True, help="the program built from sound_client.c")
     parser.add_argument("--release", default="13")
     parser.add_argument("--packed", default="off", choices=["on", "off"])
     parser.add_argument("--transport", default="pci", choices=["pci", "mmio"])
+    parser.add_argument("--test", action="append", choices=TESTS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pearvisor-") as folder:
-        return guest.main(sound, args, Path(folder))
+        for name in args.test or TESTS:
+            print(f"{name} ...", flush=True)
+            if status := guest.main(TESTS[name], args, Path(folder)):
+                return status
+    return 0
 
 
 sys.exit(main())

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Runs a fuzz target without libFuzzer: on the files given, or on inputs from a fixed generator;
- * with --kept FILE on those of a kept corpus as well, an input a line in base64.
+ * with --kept FILE on those of a kept corpus as well, an input a line in base64; with --kept-only
+ * FILE on those alone, where an input takes long.
  */
 #include "base/util.h"
 #include "fuzz.h"
@@ -88,6 +89,8 @@ int main(int argc, char **argv)
         run_made_up();
         return ret;
     }
+    if (argc == 3 && !strcmp(argv[1], "--kept-only"))
+        return run_kept(argv[2]);
     for (int i = 1; i < argc; i++)
         ret |= run_file(argv[i]);
     if (argc == 1)

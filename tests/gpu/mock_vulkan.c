@@ -136,8 +136,9 @@ static void mock_push(VkCommandBuffer commands, VkPipelineLayout layout, VkShade
                                                              .stageFlags = stages,
                                                              .offset = offset,
                                                              .size = size};
+    /* A call: gcc makes a bounded memcpy a string instruction, which is 20 ns in wire_bench. */
     if (size > 0)
-        memcpy(mock_vulkan_log.pushed, values, PV_MIN(size, sizeof(mock_vulkan_log.pushed)));
+        memmove(mock_vulkan_log.pushed, values, PV_MIN(size, sizeof(mock_vulkan_log.pushed)));
 }
 
 static VkResult mock_map(VkDevice device, VkDeviceMemory memory, VkDeviceSize offset,

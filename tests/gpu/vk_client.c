@@ -3,7 +3,7 @@
  * A Vulkan program to be run twice, on the native driver and through pearvisor gpu-server: what it
  * prints after "result" must be the same, what it prints after "time" is to be compared.
  *
- *   vk_client compute|matmul|draw|submits|pipelines|swapchain|frames|calls [COUNT]
+ *   vk_client compute|matmul|bandwidth|draw|submits|pipelines|swapchain|frames|calls [COUNT]
  */
 #include <dlfcn.h>
 #include <stdbool.h>
@@ -28,6 +28,10 @@
     X(vkGetPhysicalDeviceMemoryProperties)                                                         \
     X(vkCreateDevice)                                                                              \
     X(vkGetDeviceQueue)                                                                            \
+    X(vkCreateQueryPool)                                                                           \
+    X(vkGetQueryPoolResults)                                                                       \
+    X(vkCmdResetQueryPool)                                                                         \
+    X(vkCmdWriteTimestamp)                                                                         \
     X(vkCreateBuffer)                                                                              \
     X(vkDestroyBuffer)                                                                             \
     X(vkGetBufferMemoryRequirements)                                                               \
@@ -254,6 +258,43 @@ static VkShaderModule make_shader(const uint32_t *code, size_t size)
     return module;
 }
 
+/* ---- The device's own clock ---- */
+
+static VkQueryPool make_clock(void)
+{
+    const VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+                                        .queryType = VK_QUERY_TYPE_TIMESTAMP,
+                                        .queryCount = 2};
+    VkQueryPool clock;
+    CHECK(vkCreateQueryPool(device, &info, NULL, &clock));
+    return clock;
+}
+
+static void clock_start(VkCommandBuffer commands, VkQueryPool clock)
+{
+    vkCmdResetQueryPool(commands, clock, 0, 2);
+    vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, clock, 0);
+}
+
+static void clock_stop(VkCommandBuffer commands, VkQueryPool clock)
+{
+    vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, clock, 1);
+}
+
+/* Once the commands are done: how long the device took, if it says. */
+static void clock_print(const char *name, VkQueryPool clock, uint32_t count)
+{
+    VkPhysicalDeviceProperties properties;
+    uint64_t at[2];
+    vkGetPhysicalDeviceProperties(physical, &properties);
+    if (!properties.limits.timestampComputeAndGraphics)
+        return;
+    CHECK(vkGetQueryPoolResults(device, clock, 0, 2, sizeof(at), at, sizeof(at[0]),
+                                VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT));
+    double ns = (double)(at[1] - at[0]) * (double)properties.limits.timestampPeriod;
+    printf("time %s-on-gpu %.6f\n", name, ns / 1e6 / count);
+}
+
 /* ---- Compute ---- */
 
 struct compute {
@@ -348,15 +389,19 @@ static void run_compute(uint32_t count)
     dispatch(warm_up, &compute, pipeline, elements / 64, 1);
     CHECK(vkEndCommandBuffer(warm_up));
     submit(warm_up, VK_NULL_HANDLE);
+    VkQueryPool clock = make_clock();
     begin(commands);
+    clock_start(commands, clock);
     for (uint32_t i = 0; i < count; i++)
         dispatch(commands, &compute, pipeline, elements / 64, 1);
+    clock_stop(commands, clock);
     CHECK(vkEndCommandBuffer(commands));
     CHECK(vkQueueWaitIdle(queue));
     double from = now_ms();
     submit(commands, VK_NULL_HANDLE);
     CHECK(vkQueueWaitIdle(queue));
     printf("time compute %.3f\n", (now_ms() - from) / count);
+    clock_print("compute", clock, count);
     printf("result compute %016llx\n", (unsigned long long)hash(data, elements * 4));
 }
 
@@ -382,9 +427,12 @@ static void run_matmul(uint32_t count)
     begin(before);
     vkCmdCopyBuffer(before, staging, buffer, 1, &in);
     CHECK(vkEndCommandBuffer(before));
+    VkQueryPool clock = make_clock();
     begin(commands);
+    clock_start(commands, clock);
     for (uint32_t i = 0; i < count; i++)
         dispatch(commands, &compute, pipeline, N / 64, N / 64);
+    clock_stop(commands, clock);
     CHECK(vkEndCommandBuffer(commands));
     begin(after);
     vkCmdCopyBuffer(after, buffer, result, 1, &out);
@@ -395,9 +443,45 @@ static void run_matmul(uint32_t count)
     submit(commands, VK_NULL_HANDLE);
     CHECK(vkQueueWaitIdle(queue));
     printf("time matmul %.3f\n", (now_ms() - from) / count);
+    clock_print("matmul", clock, count);
     submit(after, VK_NULL_HANDLE);
     CHECK(vkQueueWaitIdle(queue));
     printf("result matmul %016llx\n", (unsigned long long)hash(data, MATRIX * 4));
+}
+
+/* Copies of 64 MiB by the device, and of 16 MiB by the CPU to and from what it shares with it. */
+static void run_bandwidth(uint32_t count)
+{
+    const size_t size = 64u << 20, part = 16u << 20;
+    void *data, *own = malloc(part);
+    VkBuffer from_buffer = make_buffer(size, VK_BUFFER_USAGE_TRANSFER_SRC_BIT, &data);
+    VkBuffer to_buffer = make_device_buffer(size, VK_BUFFER_USAGE_TRANSFER_DST_BIT);
+    const VkBufferCopy all = {0, 0, size};
+    VkCommandBuffer commands = make_commands();
+    if (!own)
+        exit(1);
+    memset(own, 0x5a, part);
+    memcpy(data, own, part);
+    double from = now_ms();
+    for (uint32_t i = 0; i < count; i++)
+        memcpy((char *)data + i % 4 * part, own, part);
+    printf("time write-16-MiB %.4f\n", (now_ms() - from) / count);
+    from = now_ms();
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(own, (char *)data + i % 4 * part, part);
+    printf("time read-16-MiB %.4f\n", (now_ms() - from) / count);
+    begin(commands);
+    vkCmdCopyBuffer(commands, from_buffer, to_buffer, 1, &all);
+    CHECK(vkEndCommandBuffer(commands));
+    submit(commands, VK_NULL_HANDLE);
+    CHECK(vkQueueWaitIdle(queue));
+    from = now_ms();
+    for (uint32_t i = 0; i < count; i++)
+        submit(commands, VK_NULL_HANDLE);
+    CHECK(vkQueueWaitIdle(queue));
+    printf("time copy-64-MiB %.4f\n", (now_ms() - from) / count);
+    printf("result bandwidth %016llx\n", (unsigned long long)hash(own, 4096));
+    free(own);
 }
 
 static void run_submits(uint32_t count)
@@ -807,13 +891,10 @@ int main(int argc, char **argv)
         void (*run)(uint32_t count);
         uint32_t count;
     } modes[] = {
-        {"compute", run_compute, 4},
-        {"matmul", run_matmul, 4},
-        {"draw", run_draw, 8},
-        {"submits", run_submits, 10000},
-        {"pipelines", run_pipelines, 1000},
-        {"swapchain", run_swapchain, 20},
-        {"frames", run_frames, 10000},
+        {"compute", run_compute, 4},      {"matmul", run_matmul, 4},
+        {"bandwidth", run_bandwidth, 20}, {"draw", run_draw, 8},
+        {"submits", run_submits, 10000},  {"pipelines", run_pipelines, 1000},
+        {"swapchain", run_swapchain, 20}, {"frames", run_frames, 10000},
         {"calls", run_calls, 1000},
     };
     for (size_t i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++) {

@@ -10,7 +10,7 @@ import pathlib
 import re
 import sys
 
-ORDER = ["cli", "daemon", "api", "docker", "oci", "vm", "machine", "device", "gpu", "display",
+ORDER = ["cli", "fetch", "daemon", "api", "docker", "oci", "vm", "machine", "device", "gpu", "display",
          "audio", "share", "net", "block", "virtio", "pci", "engine", "memory", "agent", "host", "base"]
 MAX_LINES = 1000
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')

@@ -152,7 +152,7 @@ int __wrap_munmap(void *at, size_t size)
 struct files {
     char folder[32];
     char kernel[64], disk[64], card[64], vars[64], log[64];
-    char socket[64], control[64], screen[64];
+    char socket[64], control[64], screen[64], sound[64];
 };
 
 static void write_file(const char *path, const void *data, size_t size, off_t length)
@@ -186,6 +186,7 @@ static int make_files(void **state)
     snprintf(files.socket, sizeof(files.socket), "%s/socket", files.folder);
     snprintf(files.control, sizeof(files.control), "%s/control", files.folder);
     snprintf(files.screen, sizeof(files.screen), "%s/screen", files.folder);
+    snprintf(files.sound, sizeof(files.sound), "%s/sound", files.folder);
     write_file(files.kernel, kernel, sizeof(kernel), 4096);
     write_file(files.disk, "", 0, 1 << 20);
     write_file(files.card, "", 0, 1 << 20);
@@ -204,6 +205,7 @@ static int remove_files(void **state)
     unlink(files->socket);
     unlink(files->control);
     unlink(files->screen);
+    unlink(files->sound);
     return rmdir(files->folder);
 }
 
@@ -317,6 +319,8 @@ static void with_every_device(void **state)
     config.vsock_cid = 3;
     config.vsock_directory = files->folder;
     config.inputs[config.input_count++] = PV_INPUT_TABLET;
+    config.sound = PV_SOUND_FILE;
+    config.sound_play = files->sound;
     config.watchdog = config.on_panic = PV_ACTION_POWEROFF;
     config.control_path = files->control;
     config.console_log = files->log;

@@ -170,6 +170,8 @@ static void test_picture(void **state)
     /* A resource that goes is shown no more, and neither is one that is taken away. */
     assert_int_equal(name(&d, GPU_CMD_RESOURCE_UNREF, 1, 0), GPU_OK_NODATA);
     assert_int_equal(shown_width(1), 0);
+    assert_int_equal(scanout(&d, 1, 1, (struct gpu_rect){0, 0, 8, 4}), GPU_ERR_INVALID_RESOURCE_ID);
+    assert_int_equal(flush(&d, 1, (struct gpu_rect){0, 0, 8, 4}), GPU_ERR_INVALID_RESOURCE_ID);
     assert_int_equal(create_2d(&d, 1, 2, 8, 4), GPU_OK_NODATA);
     assert_int_equal(scanout(&d, 0, 1, (struct gpu_rect){0, 0, 8, 4}), GPU_OK_NODATA);
     assert_int_equal(scanout(&d, 0, 0, (struct gpu_rect){0, 0, 0, 0}), GPU_OK_NODATA);
@@ -334,6 +336,12 @@ static void test_contexts(void **state)
     teardown(&d);
 }
 
+static const struct gpu_create_blob host_blob = {.header.ctx_id = 1,
+                                                 .resource = 1,
+                                                 .blob_mem = GPU_BLOB_MEM_HOST3D,
+                                                 .blob_flags = PV_BLOB_MAPPABLE,
+                                                 .size = 8192};
+
 /* Fails as Venus does for contexts that name no capset, and does not expect to see them again. */
 static int without_default(struct pv_renderer *renderer, uint32_t context, uint32_t capset,
                            const char *name, struct pv_error **err)
@@ -356,11 +364,7 @@ static void test_plain_context(void **state)
     assert_int_equal(create_context(&d, 2, 0), GPU_OK_NODATA);
     assert_int_equal(create_context(&d, 2, 0), GPU_ERR_INVALID_CONTEXT_ID);
 
-    struct gpu_create_blob blob = {.header.ctx_id = 1,
-                                   .resource = 1,
-                                   .blob_mem = GPU_BLOB_MEM_HOST3D,
-                                   .blob_flags = PV_BLOB_MAPPABLE,
-                                   .size = 8192};
+    struct gpu_create_blob blob = host_blob;
     assert_int_equal(create_blob(&d, blob, 0, 0), GPU_OK_NODATA);
     assert_int_equal(in_context(&d, GPU_CMD_CTX_ATTACH_RESOURCE, 2, 1), GPU_OK_NODATA);
     assert_int_equal(in_context(&d, GPU_CMD_CTX_DETACH_RESOURCE, 2, 1), GPU_OK_NODATA);
@@ -390,11 +394,7 @@ static void test_host_blob(void **state)
     struct driver d;
     uint64_t value;
     setup_3d(&d);
-    struct gpu_create_blob blob = {.header.ctx_id = 1,
-                                   .resource = 1,
-                                   .blob_mem = GPU_BLOB_MEM_HOST3D,
-                                   .blob_flags = PV_BLOB_MAPPABLE,
-                                   .size = 8192};
+    struct gpu_create_blob blob = host_blob;
     assert_int_equal(create_blob(&d, blob, 0, 0), GPU_ERR_INVALID_CONTEXT_ID);
     assert_int_equal(create_context(&d, 1, 0), GPU_OK_NODATA);
     assert_int_equal(create_blob(&d, blob, 0, 0), GPU_OK_NODATA);
@@ -446,6 +446,8 @@ static void test_host_blob(void **state)
     assert_int_equal(name(&d, GPU_CMD_RESOURCE_UNREF, 1, 0), GPU_OK_NODATA);
     assert_int_equal(pv_as_cpu_read(d.as, WINDOW, 8, &value), -EFAULT);
     assert_int_equal(shown_width(0), 0);
+    assert_int_equal(scanout_blob(&d, 1, 32, 64, 128, 0), GPU_ERR_INVALID_RESOURCE_ID);
+    assert_int_equal(map_blob(&d, 1, 0), GPU_ERR_INVALID_RESOURCE_ID);
     teardown(&d);
 }
 
@@ -455,13 +457,8 @@ static void test_blob_cycles(void **state)
     struct driver d;
     setup_3d(&d);
     assert_int_equal(create_context(&d, 1, 0), GPU_OK_NODATA);
-    const struct gpu_create_blob blob = {.header.ctx_id = 1,
-                                         .resource = 1,
-                                         .blob_mem = GPU_BLOB_MEM_HOST3D,
-                                         .blob_flags = PV_BLOB_MAPPABLE,
-                                         .size = 0x10000};
     for (unsigned i = 0; i < 1000; i++) {
-        assert_int_equal(create_blob(&d, blob, 0, 0), GPU_OK_NODATA);
+        assert_int_equal(create_blob(&d, host_blob, 0, 0), GPU_OK_NODATA);
         assert_int_equal(map_blob(&d, 1, i % 16 * 0x10000), GPU_OK_MAP_INFO);
         assert_int_equal(name(&d, GPU_CMD_RESOURCE_UNMAP_BLOB, 1, 0), GPU_OK_NODATA);
         assert_int_equal(name(&d, GPU_CMD_RESOURCE_UNREF, 1, 0), GPU_OK_NODATA);

@@ -265,10 +265,9 @@ static void teardown_server(struct viewer *v)
     assert_int_equal(rmdir(v->folder), 0);
 }
 
-/* The handshake up to ServerInit, of which the size is checked. */
-static void greet(int fd, uint16_t width, uint16_t height)
+/* The handshake up to ServerInit. */
+static void greet_with(int fd, uint8_t data[33])
 {
-    uint8_t data[64];
     hear(fd, data, 12);
     assert_memory_equal(data, "RFB 003.008\n", 12);
     tell(fd, "RFB 003.008\n", 12);
@@ -279,6 +278,18 @@ static void greet(int fd, uint16_t width, uint16_t height)
     assert_int_equal(vnc_load32(data), 0);
     tell(fd, "\1", 1);
     hear(fd, data, 24 + 9);
+}
+
+static void greet_any(int fd)
+{
+    uint8_t data[33];
+    greet_with(fd, data);
+}
+
+static void greet(int fd, uint16_t width, uint16_t height)
+{
+    uint8_t data[33];
+    greet_with(fd, data);
     assert_int_equal(vnc_load16(data), width);
     assert_int_equal(vnc_load16(data + 2), height);
     assert_memory_equal(data + 4, "\x20\x18\0\1\0\xff\0\xff\0\xff\x10\x08\0", 13);
@@ -391,6 +402,43 @@ static void test_raw(void **state)
     assert_int_equal(hear_update(v.fd), 1);
     struct rect_head rect = hear_rect(v.fd);
     assert_true(rect.x == 128 && rect.y == 64 && rect.width == 2 && rect.height == 6);
+    teardown_server(&v);
+}
+
+/* Returns where the first rectangle was; all rectangles are read, as whole rows of raw pixels. */
+static uint32_t hear_rows(int fd, uint32_t width, uint32_t *bottom)
+{
+    static uint8_t data[2048 * 64 * 4];
+    uint32_t first = 0;
+    const unsigned count = hear_update(fd);
+    assert_true(count);
+    for (unsigned i = 0; i < count; i++) {
+        struct rect_head rect = hear_rect(fd);
+        assert_int_equal(rect.width, width);
+        hear(fd, data, (size_t)width * rect.height * 4);
+        first = i ? first : rect.y;
+        *bottom = rect.y + rect.height;
+    }
+    return first;
+}
+
+/* Of a picture that is too large for one update and changes all the time, all is sent. */
+static void test_large(void **state)
+{
+    const uint32_t width = 2048, height = 1024;
+    uint32_t bottom;
+    struct viewer v;
+    setup_server(&v, NULL);
+    assert_int_equal(pv_display_set_mode(v.display, 0, width, height), 0);
+    paint(v.display);
+    greet_any(v.fd);
+    ask(v.fd, false);
+    assert_int_equal(hear_rows(v.fd, width, &bottom), 0);
+    assert_in_range(bottom, 64, height - 64);
+    paint(v.display);
+    ask(v.fd, true);
+    const uint32_t next = bottom;
+    assert_int_equal(hear_rows(v.fd, width, &bottom), next);
     teardown_server(&v);
 }
 
@@ -705,12 +753,12 @@ static void quiet(void *opaque, enum pv_log_component component, enum pv_log_lev
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rectangles), cmocka_unit_test(test_listeners),
-        cmocka_unit_test(test_png),        cmocka_unit_test(test_raw),
-        cmocka_unit_test(test_zrle),       cmocka_unit_test(test_extensions),
-        cmocka_unit_test(test_input),      cmocka_unit_test(test_clipboard),
-        cmocka_unit_test(test_password),   cmocka_unit_test(test_old_versions),
-        cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_rectangles),   cmocka_unit_test(test_listeners),
+        cmocka_unit_test(test_png),          cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_large),        cmocka_unit_test(test_zrle),
+        cmocka_unit_test(test_extensions),   cmocka_unit_test(test_input),
+        cmocka_unit_test(test_clipboard),    cmocka_unit_test(test_password),
+        cmocka_unit_test(test_old_versions), cmocka_unit_test(test_garbage),
     };
     pv_log_set_sink(quiet, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);

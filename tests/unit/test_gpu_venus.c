@@ -192,7 +192,7 @@ static void pushed_bytes_are_bounded(void **state)
     for (uint32_t size = 1; size <= 300; size += size < 8 ? 1 : 31) { /* 256 is the short way's */
         size_t bytes = encode_push(words, sizeof(words), size);
         memset(mock_vulkan_log.pushed, 0, sizeof(mock_vulkan_log.pushed));
-        assert_int_equal(pv_vn_stream_one(&guest->stream, words, bytes), bytes);
+        assert_int_equal(pv_vn_stream_some(&guest->stream, words, bytes), bytes);
         assert_int_equal(mock_vulkan_log.push.size, size);
         assert_int_equal((uintptr_t)mock_vulkan_log.push.layout, 0x5555);
         assert_int_equal(mock_vulkan_log.push.offset, 8);
@@ -202,7 +202,7 @@ static void pushed_bytes_are_bounded(void **state)
     mock_vulkan_log.push.size = 0;
     size_t bytes = encode_push(words, sizeof(words), 16);
     words[9]++; /* the count of bytes, no longer the size */
-    assert_int_equal(pv_vn_stream_one(&guest->stream, words, bytes), 0);
+    assert_int_equal(pv_vn_stream_some(&guest->stream, words, bytes), 0);
     assert_true(pv_vn_context_gone(guest->ctx));
     assert_int_equal(mock_vulkan_log.push.size, 0);
 }
@@ -217,9 +217,53 @@ static void a_cut_off_push_is_not_executed(void **state)
                                                         .owner = guest->ctx->devices});
     size_t bytes = encode_push(words, sizeof(words), 16);
     mock_vulkan_log.push.size = 0;
-    assert_int_equal(pv_vn_stream_one(&guest->stream, words, bytes - 4), 0);
+    assert_int_equal(pv_vn_stream_some(&guest->stream, words, bytes - 4), 0);
     assert_true(pv_vn_context_gone(guest->ctx));
     assert_int_equal(mock_vulkan_log.push.size, 0);
+}
+
+static void a_run_of_draws_follows_its_command_buffers(void **state)
+{
+    enum { OTHER = GUEST_IDS, MISSING };
+    static const uint64_t order[] = {GUEST_COMMANDS, OTHER, OTHER, GUEST_COMMANDS};
+    struct guest *guest = *state;
+    uint8_t bytes[512];
+    size_t ends[4], size = 0;
+    pv_vn_object_add(guest->ctx, &(struct pv_gpu_entry){.id = OTHER,
+                                                        .handle = 0x4444,
+                                                        .type = PV_VN_HANDLE_VkCommandBuffer,
+                                                        .owner = guest->ctx->devices});
+    for (unsigned i = 0; i < 4; i++) {
+        const struct pv_vn_vkCmdDrawIndexed draw = {.commandBuffer = (VkCommandBuffer)order[i],
+                                                    .indexCount = 10 + i};
+        size += guest_encode(bytes + size, sizeof(bytes) - size, PV_VN_COMMAND_vkCmdDrawIndexed, 0,
+                             &draw);
+        ends[i] = size;
+    }
+    for (unsigned i = 0; i < 4; i++) { /* as far as whole commands are there */
+        size_t room = i < 3 ? ends[i + 1] - 4 : size;
+        assert_int_equal(pv_vn_stream_some(&guest->stream, bytes, room), ends[i]);
+        assert_int_equal(mock_vulkan_log.draw.indexCount, 10 + i);
+        assert_int_equal((uintptr_t)mock_vulkan_log.draw.commandBuffer,
+                         order[i] == OTHER ? 0x4444 : 0x4000);
+    }
+    const uint64_t missing = MISSING; /* the second command's: the first is executed, it is not */
+    memcpy(bytes + ends[0] + 8, &missing, sizeof(missing));
+    assert_int_equal(pv_vn_stream_some(&guest->stream, bytes, size), ends[0]);
+    assert_int_equal(pv_vn_stream_some(&guest->stream, bytes + ends[0], size - ends[0]), 0);
+    assert_true(pv_vn_context_gone(guest->ctx));
+    assert_int_equal(mock_vulkan_log.draw.indexCount, 10);
+}
+
+static void a_draw_into_nothing_loses_the_context(void **state)
+{
+    struct guest *guest = *state;
+    uint8_t bytes[64];
+    const struct pv_vn_vkCmdDrawIndexed draw = {.indexCount = 77};
+    size_t size = guest_encode(bytes, sizeof(bytes), PV_VN_COMMAND_vkCmdDrawIndexed, 0, &draw);
+    assert_int_equal(pv_vn_stream_some(&guest->stream, bytes, size), 0);
+    assert_true(pv_vn_context_gone(guest->ctx));
+    assert_int_not_equal(mock_vulkan_log.draw.indexCount, 77);
 }
 
 /* ---- Memory ---- */
@@ -489,6 +533,8 @@ int main(void)
         TEST(flat_commands_carry_every_parameter),
         TEST(pushed_bytes_are_bounded),
         TEST(a_cut_off_push_is_not_executed),
+        TEST(a_run_of_draws_follows_its_command_buffers),
+        TEST(a_draw_into_nothing_loses_the_context),
         TEST(a_type_without_import_is_mapped_by_the_driver),
         TEST(mapped_pages_outlive_their_device),
         TEST(buffers_expect_the_pages_they_will_get),

@@ -18,7 +18,8 @@ extern const char *const pv_vn_proc_names[PV_VN_COMMAND_COUNT];
  * Flat commands: those that record a few plain values into a command buffer, of which a frame has
  * thousands. Each has a generated function that takes its parameters off the wire and calls the
  * driver. It returns the bytes it used (after number, flags and command buffer), or 0, nothing
- * done, when anything is not as usual: then the tables decide, which know what is allowed.
+ * done, when anything is not as usual: then the tables decide, which know what is allowed. Plain
+ * bytes (what is pushed to shaders) the driver takes from where they lie: nobody decides by them.
  */
 struct pv_vn_stream;
 
@@ -26,7 +27,8 @@ struct pv_vn_flat_in {
     struct pv_vn_stream *stream;
     PFN_vkVoidFunction proc;
     VkCommandBuffer commands;
-    const uint8_t *at; /* `size` bytes, which may change meanwhile: each is read once */
+    const uint8_t
+        *at; /* `size` bytes, which may change meanwhile: each that decides is read once */
     size_t size;
 };
 

@@ -213,8 +213,11 @@ void pv_vn_stream_init(struct pv_vn_stream *stream, struct pv_vn_context *ctx,
 void pv_vn_stream_finish(struct pv_vn_stream *stream);
 /* Executes whole commands until the bytes are used up. False when the context was lost. */
 bool pv_vn_stream_run(struct pv_vn_stream *stream, const void *data, size_t size);
-/* Executes one command at data; returns the bytes it took, 0 when the context was lost. */
-size_t pv_vn_stream_one(struct pv_vn_stream *stream, const void *data, size_t size);
+/*
+ * Executes the command at data, or several that only record into command buffers; returns the bytes
+ * they took, 0 when the context was lost.
+ */
+size_t pv_vn_stream_some(struct pv_vn_stream *stream, const void *data, size_t size);
 
 /* The device that the command's first handle belongs to. */
 struct pv_vn_device *pv_vn_stream_device(const struct pv_vn_stream *stream);

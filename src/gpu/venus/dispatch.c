@@ -250,37 +250,50 @@ bool pv_vn_flat_handle(const struct pv_vn_flat_in *in, unsigned type, const uint
     return entry ? !entry->dead : !id && optional;
 }
 
-/* A flat command (calls.h) at data, the usual way; 0: it is none, or needs a closer look. */
-static size_t run_flat(struct pv_vn_stream *stream, const uint8_t *data, size_t size)
+/*
+ * Flat commands (calls.h) from data on, up to the first that is none or needs a closer look, which
+ * the tables decode. Returns the bytes used. A frame is mostly long runs of them for one command
+ * buffer, so what that is is asked for once in a run, and again when any object was removed.
+ */
+static size_t run_flats(struct pv_vn_stream *stream, const uint8_t *data, size_t size)
 {
-    uint32_t head[2];
-    uint64_t id;
-    if (size < FLAT_HEAD)
-        return 0;
-    memcpy(head, data, sizeof(head));
-    memcpy(&id, data + sizeof(head), sizeof(id));
-    const struct pv_vn_command *cmd = pv_vn_command_find(head[0]);
-    pv_vn_flat_fn *flat = cmd ? pv_vn_flats[cmd - pv_vn_commands] : NULL;
-    if (!flat || head[1] || handlers[cmd - pv_vn_commands])
-        return 0;
-    const struct pv_gpu_entry *entry = look_up(stream, PV_VN_HANDLE_VkCommandBuffer, id);
-    if (!entry || entry->dead)
-        return 0;
-    const struct pv_vn_device *device = entry->owner;
-    const struct pv_vn_flat_in in = {.stream = stream,
-                                     .proc = device->procs[cmd - pv_vn_commands],
-                                     .commands = (VkCommandBuffer)(uintptr_t)entry->handle,
-                                     .at = data + FLAT_HEAD,
-                                     .size = size - FLAT_HEAD};
-    size_t used = in.proc ? flat(&in) : 0;
-    return used ? FLAT_HEAD + used : 0;
+    const PFN_vkVoidFunction *procs = NULL;
+    uint64_t known_id = 0, known_era = 0;
+    struct pv_vn_flat_in in = {.stream = stream};
+    size_t at = 0;
+    while (size - at >= FLAT_HEAD && !pv_vn_context_gone(stream->ctx)) {
+        uint32_t head[2];
+        uint64_t id;
+        memcpy(head, data + at, sizeof(head));
+        memcpy(&id, data + at + sizeof(head), sizeof(id));
+        unsigned index = head[0] < PV_VN_COMMAND_NUMBERS ? pv_vn_command_by_number[head[0]] : 0;
+        pv_vn_flat_fn *flat = index ? pv_vn_flats[index - 1] : NULL;
+        if (!flat || head[1])
+            break;
+        uint64_t era = atomic_load_explicit(&stream->ctx->objects_era, memory_order_acquire);
+        if (!procs || id != known_id || era != known_era) {
+            const struct pv_gpu_entry *entry = look_up(stream, PV_VN_HANDLE_VkCommandBuffer, id);
+            if (!entry || entry->dead)
+                break;
+            known_id = id;
+            known_era = era;
+            procs = ((const struct pv_vn_device *)entry->owner)->procs;
+            in.commands = (VkCommandBuffer)(uintptr_t)entry->handle;
+        }
+        in.proc = procs[index - 1];
+        in.at = data + at + FLAT_HEAD;
+        in.size = size - at - FLAT_HEAD;
+        size_t used = in.proc ? flat(&in) : 0;
+        if (!used)
+            break;
+        at += FLAT_HEAD + used;
+    }
+    return at;
 }
 
-size_t pv_vn_stream_one(struct pv_vn_stream *stream, const void *data, size_t size)
+/* One command, by the tables; the bytes it took, 0 when the context was lost. */
+static size_t run_one(struct pv_vn_stream *stream, const void *data, size_t size)
 {
-    size_t flat = run_flat(stream, data, size);
-    if (flat)
-        return pv_vn_context_gone(stream->ctx) ? 0 : flat;
     struct pv_vn_decoder *dec = &stream->dec;
     dec->cur = data;
     dec->end = dec->cur + size;
@@ -312,11 +325,19 @@ size_t pv_vn_stream_one(struct pv_vn_stream *stream, const void *data, size_t si
     return pv_vn_context_gone(stream->ctx) ? 0 : used;
 }
 
+size_t pv_vn_stream_some(struct pv_vn_stream *stream, const void *data, size_t size)
+{
+    size_t flat = run_flats(stream, data, size);
+    if (pv_vn_context_gone(stream->ctx))
+        return 0;
+    return flat ? flat : run_one(stream, data, size);
+}
+
 bool pv_vn_stream_run(struct pv_vn_stream *stream, const void *data, size_t size)
 {
     const char *at = data;
     while (size) {
-        size_t used = pv_vn_stream_one(stream, at, size);
+        size_t used = pv_vn_stream_some(stream, at, size);
         if (!used)
             return false;
         at += used;

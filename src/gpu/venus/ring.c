@@ -78,7 +78,7 @@ static uint32_t consume_wrapped(struct pv_vn_ring *ring, uint32_t head, uint32_t
     memcpy(ring->wrapped, ring->buffer + (head & (ring->buffer_size - 1)), straight);
     memcpy(ring->wrapped + straight, ring->buffer, size - straight);
     while (used < straight) {
-        size_t one = pv_vn_stream_one(&ring->stream, ring->wrapped + used, size - used);
+        size_t one = pv_vn_stream_some(&ring->stream, ring->wrapped + used, size - used);
         if (!one)
             return 0;
         used += one;
@@ -104,7 +104,7 @@ static bool consume(struct pv_vn_ring *ring, uint32_t head, uint32_t tail)
         /* Commands are at most a sixteenth of the buffer: only those in the last stretch can wrap.
          */
         if (straight == left || straight >= ring->buffer_size / 8) {
-            used = pv_vn_stream_one(&ring->stream, ring->buffer + at, straight);
+            used = pv_vn_stream_some(&ring->stream, ring->buffer + at, straight);
             if (used)
                 publish_head(ring, head + used);
         } else {
