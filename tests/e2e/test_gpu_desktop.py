@@ -130,7 +130,7 @@ def benchmark(desktop, program, options, scenes, seconds):
 
 def benchmarks(desktop, args):
     for program, options in (("vkmark", "--winsys wayland"), ("vkmark", "--winsys xcb"),
-                             ("glmark2-es2-wayland", ""), ("glmark2", "")):
+                             ("glmark2-es2-wayland", "")):
         listed = desktop.run(f"{program} {options} --list-scenes")
         scenes = sorted(set(re.findall(r"^\[Scene\] (\S+)", listed, re.MULTILINE)) - TOO_SLOW)
         if not scenes:
