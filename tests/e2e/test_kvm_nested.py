@@ -182,7 +182,7 @@ def snapshots(start, args):
         tell(host, "MARK=second$((6*8)); echo HERE-$MARK", "^HERE-second48")
         take(host, "/second")
         go_on(host, "interp", "/second", "second48")
-        tell(host, "poweroff -f", "^TOLD")
+        tell(host, "poweroff -f", "TOLD")
         host.send("wait; echo ENDED $?; exit\n")
         host.expect("^ENDED 0", 120)
 
@@ -220,7 +220,7 @@ def see_snapshot(host):
     host.expect(r"the guest's CPU has \S.* and engine interp has", 60)
     host.expect("^REFUSED", 60)
     go_on(host, "kvm", "/first", "kvm42")
-    tell(host, "poweroff -f", "^TOLD")
+    tell(host, "poweroff -f", "TOLD")
     host.send("wait; echo ENDED; exit\n")
     host.expect("^ENDED", 60)
 
