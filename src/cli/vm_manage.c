@@ -191,9 +191,11 @@ static int copy_image(struct pairs *pairs, const struct cli_image *image, uint64
 static int join_append(struct pairs *pairs, const char *more, struct pv_error **err)
 {
     size_t i = 0;
-    while (strcmp(pairs->keys[i], "append") != 0)
+    while (i < pairs->count && strcmp(pairs->keys[i], "append") != 0)
         i++;
     char *joined;
+    if (i == pairs->count)
+        return add_pair(pairs, "append", more, err);
     if (asprintf(&joined, "%s %s", pairs->values[i], more) < 0)
         return pv_error_set(err, ENOMEM, "out of memory");
     free(pairs->owned[i]);

@@ -88,11 +88,10 @@ int qcow2_packed_read(struct qcow2 *q, uint64_t host, uint32_t bytes, uint32_t f
     if (length == q->cluster_size)
         return 0; /* there is nothing left of it to come back for */
     pthread_mutex_lock(&q->packed_lock);
-    uint8_t *old = q->packed_data;
-    q->packed_data = data;
+    free(q->packed_data);
+    q->packed_data = PV_STEAL(data);
     q->packed_at = host;
     pthread_mutex_unlock(&q->packed_lock);
-    data = old;
     return 0;
 }
 
