@@ -35,7 +35,8 @@ def show_list(home):
     for name in names(home):
         m = read_manifest(home, name)
         size, used = disk_usage(home, name)
-        rows.append((name, f"{m['distribution']} {m['release']} {m['architecture']}",
+        system = " ".join(filter(None, (m["distribution"], m["release"], m["architecture"])))
+        rows.append((name, system,
                      m["profile"], str(len(m["packages"])), f"{size / 2**30:.1f} GiB",
                      f"{used / 2**20:.0f} MiB"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
