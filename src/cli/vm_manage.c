@@ -6,6 +6,7 @@
 #include "block/disk.h"
 #include "cli/cli.h"
 #include "cli/run.h"
+#include "cli/vm_seed.h"
 #include "host/file_copy.h"
 #include "vm/library.h"
 #include "vm/snapshot_file.h"
@@ -110,6 +111,7 @@ static int check_file(struct pv_vm_file *file, struct pv_error **err)
 struct request {
     const char *name, *image;
     uint64_t disk_size; /* 0: as the image's */
+    struct cli_seed seed;
     struct pairs pairs;
 };
 
@@ -127,7 +129,8 @@ static int parse_create(const struct cli_command *command, struct request *reque
         const char *key = word + 2, *value = equals ? equals + 1 : argv[i + 1];
         if (equals)
             *equals = '\0';
-        bool own = !strcmp(key, "image") || !strcmp(key, "disk-size");
+        const bool seed = cli_seed_knows(key);
+        bool own = seed || !strcmp(key, "image") || !strcmp(key, "disk-size");
         if (!own && !cli_run_knows(key))
             return pv_error_set(err, EINVAL, "unknown option '--%s'", key);
         if (!equals && ++i == argc)
@@ -135,6 +138,8 @@ static int parse_create(const struct cli_command *command, struct request *reque
         int ret = 0;
         if (!strcmp(key, "image"))
             request->image = value;
+        else if (seed)
+            ret = cli_seed_set(&request->seed, key, value, err);
         else if (own)
             ret = pv_parse_size(value, "--disk-size", PV_MIB, 16 * PV_GIB * 1024,
                                 &request->disk_size, err);
@@ -203,12 +208,21 @@ static int join_append(struct pairs *pairs, const char *more, struct pv_error **
     return 0;
 }
 
+/* Behind the image's own disk, which firmware boots from. */
+static int add_seed(struct request *request, struct pairs *pairs, struct pv_error **err)
+{
+    int ret = cli_seed_write(&request->seed, request->name, "seed.iso", err);
+    return ret < 0 ? ret : add_pair(pairs, "disk", "seed.iso,ro", err);
+}
+
 static int fill_folder(struct request *request, const struct cli_image *image,
                        struct pv_error **err)
 {
     struct pairs all = {0};
     struct pv_vm_file *file = NULL;
     int ret = image->disk ? copy_image(&all, image, request->disk_size, err) : 0;
+    if (ret >= 0 && request->seed.wanted)
+        ret = add_seed(request, &all, err);
     for (size_t i = 0; ret >= 0 && i < request->pairs.count; i++) {
         if (image->append && !strcmp(request->pairs.keys[i], "append"))
             ret = join_append(&all, request->pairs.values[i], err);
@@ -285,14 +299,17 @@ static int create(const struct cli_command *command, int argc, char **argv)
         fputs(command->help, stdout);
         return CLI_OK;
     }
-    if (parse_create(command, &request, argc, argv, &err) < 0)
+    if (parse_create(command, &request, argc, argv, &err) < 0) {
+        cli_seed_finish(&request.seed);
         return cli_usage_error(command, &err);
+    }
     int ret = request.image ? cli_image_find(&creation.image, request.image, &err) : 0;
     for (size_t i = 0; ret >= 0 && i < request.pairs.count; i++)
         ret = make_absolute(&request.pairs, i, &err);
     if (ret >= 0)
         ret = make_vm(request.name, fill_created, &creation, &err);
     cli_image_finish(&creation.image);
+    cli_seed_finish(&request.seed);
     finish_pairs(&request.pairs);
     return ret < 0 ? cli_fail(&err) : CLI_OK;
 }
@@ -301,12 +318,24 @@ const struct cli_command cli_create = {
     .name = "create",
     .summary = "make a virtual machine that is kept",
     .help =
-        "usage: pearvisor create NAME [--image IMAGE] [--disk-size SIZE] [RUN-OPTION...]\n\n"
+        "usage: pearvisor create NAME [--image IMAGE] [--disk-size SIZE] [--cloud-...]\n"
+        "                        [RUN-OPTION...]\n\n"
         "Makes a VM of the library, to be started by 'pearvisor start NAME'.\n\n"
         "  --image IMAGE       its disk, kernel and initial RAM disk are a copy of this\n"
         "                      image's ('pearvisor image list')\n"
         "  --disk-size SIZE    the copied disk is made larger; the guest grows its file\n"
         "                      system itself\n\n"
+        "For images with cloud-init, as those of 'image pull' are:\n\n"
+        "  --cloud-user NAME   a user who may become root by sudo\n"
+        "  --cloud-key FILE    SSH keys that may log in as that user (repeatable; default:\n"
+        "                      ~/.ssh/*.pub)\n"
+        "  --cloud-password-hash HASH\n"
+        "                      as in /etc/shadow ('mkpasswd' or 'openssl passwd -6' make one)\n"
+        "  --cloud-hostname NAME, --cloud-timezone AREA/CITY\n"
+        "                      the guest's name (default: the VM's), and time zone\n"
+        "  --cloud-package NAME\n"
+        "                      installed at the first boot (repeatable)\n"
+        "  --cloud-data FILE   user-data of your own instead of these\n\n"
         "All options of 'pearvisor run' that take a value can be given, and are kept in the\n"
         "VM's file, where each is a key ('pearvisor config'). One more is for VMs only:\n\n"
         "  --restart never|on-failure|always\n"
