@@ -10,8 +10,9 @@
  * inherit it, so that is for before the first of them; the list of calls can do without those
  * that only setting up takes, and is put on all threads at once.
  *
- * On Linux by Landlock and seccomp (host/linux/confine.c). Where the host has no such thing, both
- * steps say so and change nothing.
+ * On Linux by Landlock and seccomp (host/linux/confine.c); on macOS files by a sandbox profile, and
+ * no list of calls (host/macos/confine.c). A step that the host has nothing for says so and changes
+ * nothing.
  */
 #ifndef PV_HOST_CONFINE_H
 #define PV_HOST_CONFINE_H
